@@ -1,3 +1,4 @@
-//! What fence and fence-init share: the [protocol] between them. The binary is `main.rs`.
+//! What fence and fence-init share: the [protocol] between them and its [frame]s. The binary is `main.rs`.
 
+pub mod frame;
 pub mod protocol;

@@ -64,7 +64,11 @@ pub enum Stream {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToInit {
     /// Start a process and attach to it from its first byte.
-    Spawn { seq: u64, attachment: u32, spec: Box<SpawnSpec> },
+    Spawn {
+        seq: u64,
+        attachment: u32,
+        spec: Box<SpawnSpec>,
+    },
     /// Attach to a process, running or exited and not yet collected. Output begins with what is unread if nothing
     /// else is attached, else with what comes from now on.
     Attach { seq: u64, attachment: u32, id: String },
@@ -81,7 +85,12 @@ pub enum ToInit {
     /// Send a signal to every process of the container but init.
     SignalAll { seq: u64, signal: i32 },
     /// Set the terminal's size.
-    Resize { seq: u64, id: String, columns: u16, rows: u16 },
+    Resize {
+        seq: u64,
+        id: String,
+        columns: u16,
+        rows: u16,
+    },
     /// Forget an exited process: its exit code and output were delivered. Unknown ids are fine.
     Collect { id: String },
     /// Ask for the processes and whether anything but init is alive.
@@ -93,21 +102,41 @@ pub enum ToInit {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromInit {
     /// The first message on every connection. `processes` are those running, and those exited and not collected.
-    Hello { protocol: u32, build: String, processes: Vec<ProcessEntry> },
+    Hello {
+        protocol: u32,
+        build: String,
+        processes: Vec<ProcessEntry>,
+    },
     /// The process runs (its exec succeeded). `pid` is in the container's own numbering.
     Spawned { seq: u64, process: u32, pid: i32 },
     /// Attached; output begins at these offsets. `exit` is set where the process has ended.
-    Attached { seq: u64, process: u32, stdout_from: u64, stderr_from: u64, tty: bool, exit: Option<Exit> },
+    Attached {
+        seq: u64,
+        process: u32,
+        stdout_from: u64,
+        stderr_from: u64,
+        tty: bool,
+        exit: Option<Exit>,
+    },
     /// Done, nothing to say.
     Done { seq: u64 },
     /// The answer to [`ToInit::List`]. `others` is how many processes live besides init, children or not.
-    Listed { seq: u64, processes: Vec<ProcessEntry>, others: u32 },
+    Listed {
+        seq: u64,
+        processes: Vec<ProcessEntry>,
+        others: u32,
+    },
     /// Refused or failed; nothing was changed.
     Failed { seq: u64, error: Failure },
     /// A process ended.
     Exited { id: String, exit: Exit },
     /// Bytes `from..upto` of the stream were dropped before this attachment could read them.
-    Dropped { attachment: u32, stream: Stream, from: u64, upto: u64 },
+    Dropped {
+        attachment: u32,
+        stream: Stream,
+        from: u64,
+        upto: u64,
+    },
     /// No more output will come on this stream of this attachment.
     StreamEnd { attachment: u32, stream: Stream },
     /// All input of this process before offset `upto` was passed on; fence may send [`STDIN_WINDOW`] beyond it.
