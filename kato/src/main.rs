@@ -1,3 +1,14 @@
-//! To come.
+//! `kato`, the administrator's command: reads the arguments, runs one command and leaves with its exit code.
+//!
+//! What a command does is below [`commands`]; the node's agent, `kato agent`, is [`agent`].
 
-fn main() {}
+mod cli;
+mod commands;
+mod error;
+mod ui;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -1,0 +1,211 @@
+//! How a command ends: its exit code, and for a failure the one message and the hint that are printed.
+//!
+//! Every error that reaches the edge is an [`Error`] of one [`Kind`]; families turn the errors of the libraries they
+//! use into one where they call them, since only there it is known what to try next.
+
+use std::error::Error as StdError;
+use std::fmt::Write;
+
+/// The result of a command's step.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// The command worked, and what it found is not in order (`kato status`).
+    NotInOrder,
+    /// The exit code of a process that the command ran.
+    Process(u8),
+}
+
+impl Exit {
+    /// The code for the shell.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::NotInOrder => 1,
+            Exit::Process(code) => code,
+        }
+    }
+}
+
+/// What kind of failure it is; each has its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It was tried and failed.
+    Failed,
+    /// The command was given wrongly.
+    Usage,
+    /// A check refused it; nothing was changed.
+    Refused,
+    /// What was named does not exist.
+    NotFound,
+    /// Somebody did not answer, or not in time.
+    Unreachable,
+    /// A part was done, the rest was not.
+    Partly,
+}
+
+impl Kind {
+    /// The code for the shell.
+    pub fn code(self) -> u8 {
+        match self {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::Refused => 3,
+            Kind::NotFound => 4,
+            Kind::Unreachable => 5,
+            Kind::Partly => 6,
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+    closed_stdout: bool,
+}
+
+impl Error {
+    /// An error of `kind` that says `message`: lower case, no full stop.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Error {
+            kind,
+            message: message.into(),
+            hint: None,
+            source: None,
+            closed_stdout: false,
+        }
+    }
+
+    /// It was tried and failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Kind::Failed, message)
+    }
+
+    /// The command was given wrongly.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// A check refused it.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Kind::Refused, message)
+    }
+
+    /// What was named does not exist.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, message)
+    }
+
+    /// Somebody did not answer, or not in time.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unreachable, message)
+    }
+
+    /// With the error that caused it, whose words follow the message.
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// With what to do next, usually a command. An empty hint is none.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into()).filter(|hint| !hint.is_empty());
+        self
+    }
+
+    /// Writing to stdout failed.
+    pub fn stdout(source: std::io::Error) -> Self {
+        let closed = source.kind() == std::io::ErrorKind::BrokenPipe;
+        Error {
+            closed_stdout: closed,
+            ..Error::failed("could not write the answer").because(source)
+        }
+    }
+
+    /// Whether the reader of stdout went away, which is no failure of ours.
+    pub fn is_closed_stdout(&self) -> bool {
+        self.closed_stdout
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What is printed on stderr: the chain of causes once, and the hint on a line of its own.
+    pub fn report(&self) -> String {
+        let mut text = format!("kato: {}\n", chain(self));
+        if let Some(hint) = &self.hint {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "hint: {hint}");
+        }
+        text
+    }
+}
+
+/// An error and its causes in one line; a cause whose words are there already is not said again.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            let _ = write!(text, ": {words}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+impl From<cluster::nodes::Error> for Error {
+    fn from(error: cluster::nodes::Error) -> Self {
+        let hint = if error.is_missing() {
+            "kato node setup micro"
+        } else {
+            ""
+        };
+        let message = error.to_string();
+        let failed = Error::failed(message).hint(hint);
+        match error {
+            cluster::nodes::Error::Missing { .. } => failed,
+            other => failed.because(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once_and_the_hint_has_its_own_line() {
+        let cause = std::io::Error::other("no such socket");
+        let error = Error::unreachable("the agent does not answer")
+            .because(cause)
+            .hint("kato start");
+        assert_eq!(
+            error.report(),
+            "kato: the agent does not answer: no such socket\nhint: kato start\n"
+        );
+        let same = Error::failed("could not read: denied").because(std::io::Error::other("denied"));
+        assert_eq!(same.report(), "kato: could not read: denied\n");
+    }
+
+    #[test]
+    fn every_kind_has_its_own_code() {
+        use Kind::*;
+        let codes: Vec<u8> = [Failed, Usage, Refused, NotFound, Unreachable, Partly]
+            .map(Kind::code)
+            .to_vec();
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6]);
+    }
+}

@@ -1,0 +1,266 @@
+//! The JSON that fence answers on its own routes, as kato reads it.
+//!
+//! Members may be absent and unknown ones are passed over, so that this kato works beside the fence before and after
+//! it. The same types are what `-j` and `-y` print. What kato sends is in `spec.rs`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The body of every answer that is not a success.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ErrorBody {
+    /// The error's name; "" is a plain error.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// What happened.
+    #[serde(rename = "Message")]
+    pub message: String,
+    /// The container asked for, where it is not there.
+    #[serde(rename = "Handle")]
+    pub handle: String,
+    /// The process asked for, where it is not there.
+    #[serde(rename = "ProcessID")]
+    pub process_id: String,
+    /// What to do next, or "".
+    pub hint: String,
+}
+
+/// What fence says of itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The node's name.
+    pub node: String,
+    /// The node's id.
+    pub node_id: String,
+    /// Fence's version.
+    pub version: String,
+    /// Fence's process id.
+    pub pid: u32,
+    /// Since when it runs.
+    pub started_at: Option<Timestamp>,
+    /// Whether it takes work.
+    pub ready: bool,
+    /// Docker, as fence sees it.
+    pub engine: Engine,
+    /// The config that fence follows.
+    pub config: ConfigStatus,
+    /// The image of new containers.
+    pub image: ImageStatus,
+    /// How many containers there are.
+    pub containers: ContainerCounts,
+}
+
+/// Docker, as fence sees it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Engine {
+    /// `ok` or `unavailable`.
+    pub state: String,
+    /// What is wrong, or "".
+    pub problem: String,
+    /// The engine's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The version of its API.
+    pub api: String,
+    /// Its operating system.
+    pub os: String,
+    /// Its architecture.
+    pub architecture: String,
+}
+
+/// The config that fence follows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigStatus {
+    /// The revision of the last change it took up.
+    pub revision: u64,
+    /// Whether the store is away and the last copy is used.
+    pub stale: bool,
+    /// Values it could not use.
+    pub problems: Vec<String>,
+}
+
+/// The image of new containers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageStatus {
+    /// The names configured, in order.
+    pub configured: Vec<String>,
+    /// The name that is used.
+    pub in_use: String,
+    /// The id behind it.
+    pub id: String,
+    /// `ok`, `pulling` or `missing`.
+    pub state: String,
+    /// What is wrong, or "".
+    pub problem: String,
+    /// How far a pull is, or "".
+    pub progress: String,
+}
+
+/// How many containers there are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerCounts {
+    /// Those that run.
+    pub active: u32,
+    /// Those that are stopped.
+    pub stopped: u32,
+    /// Those whose engine container is gone.
+    pub lost: u32,
+    /// All of them.
+    pub total: u32,
+    /// How many there may be.
+    pub max: u32,
+}
+
+/// Fence's version and those of what it uses.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Version {
+    /// The program's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its operating system.
+    pub os: String,
+    /// Its architecture.
+    pub architecture: String,
+    /// The init that new containers get.
+    pub init: String,
+    /// Docker, where it is there.
+    pub engine: Option<Engine>,
+}
+
+/// One container.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Container {
+    /// Its name for clients.
+    pub handle: String,
+    /// Its id, also the label `io.fence.instance` of the engine's container.
+    pub instance: String,
+    /// The engine's id of it.
+    pub engine_id: String,
+    /// The image it was made from, by name.
+    pub image: String,
+    /// The image's id.
+    pub image_id: String,
+    /// The node it is on.
+    pub node: String,
+    /// `creating`, `active`, `stopped`, `lost` or `destroying`.
+    pub state: String,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// Whether its main process was started and lives.
+    pub started: bool,
+    /// Its address on the node.
+    pub ip: String,
+    /// The ports of the node that lead into it.
+    pub ports: Vec<PortMapping>,
+    /// The limits in force.
+    pub limits: ContainerLimits,
+    /// After how many seconds without a client it is destroyed; 0 = never.
+    pub grace_time_s: u64,
+    /// Its properties.
+    pub properties: BTreeMap<String, String>,
+    /// The environment that all its processes get.
+    pub env: Vec<String>,
+    /// The directories of the node that it sees.
+    pub mounts: Vec<Mount>,
+    /// Its processes.
+    pub processes: Vec<Process>,
+    /// What happened to it.
+    pub events: Vec<String>,
+    /// Its main process.
+    pub main: Option<MainProcess>,
+    /// Whether it has all rights on the node.
+    pub privileged: bool,
+}
+
+/// A port of the node that leads into a container.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PortMapping {
+    /// The node's port.
+    pub host_port: u32,
+    /// The container's port.
+    pub container_port: u32,
+}
+
+/// The limits in force.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerLimits {
+    /// Memory; 0 = no limit.
+    pub memory_bytes: u64,
+    /// The share of the processors.
+    pub cpu_shares: u64,
+    /// How many processes there may be; 0 = no limit.
+    pub pids: u64,
+}
+
+/// A directory or file of the node that a container sees.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mount {
+    /// Where it is on the node.
+    pub source: String,
+    /// Where it is in the container.
+    pub target: String,
+    /// Whether the container may only read it.
+    pub read_only: bool,
+}
+
+/// One process of a container.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    /// Its name.
+    pub id: String,
+    /// Its process id in the container.
+    pub pid: i64,
+    /// `running` or `exited`.
+    pub state: String,
+    /// How it ended.
+    pub exit_status: Option<i32>,
+    /// Whether it has a terminal.
+    pub tty: bool,
+}
+
+/// The process that runs the image's command, or the one given instead.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MainProcess {
+    /// Its command.
+    pub command: Vec<String>,
+    /// How it ended.
+    pub exit_status: Option<i32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_read_with_members_missing_and_with_unknown_ones() {
+        let text = r#"{"handle":"web","created":"2026-01-02T03:04:05Z","ports":[{"host_port":61001}],"later":1}"#;
+        let container: Container = serde_json::from_str(text).unwrap();
+        assert_eq!(container.handle, "web");
+        assert_eq!(container.ports[0].host_port, 61001);
+        assert!(container.main.is_none());
+    }
+
+    #[test]
+    fn an_error_body_is_read_with_gardens_names() {
+        let text = r#"{"Type":"ContainerNotFoundError","Message":"m","Handle":"h","ProcessID":"","Binary":""}"#;
+        let body: ErrorBody = serde_json::from_str(text).unwrap();
+        assert_eq!((body.kind.as_str(), body.handle.as_str()), ("ContainerNotFoundError", "h"));
+    }
+}

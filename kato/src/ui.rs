@@ -1,0 +1,234 @@
+//! What the administrator sees: data on stdout, everything else on stderr.
+//!
+//! Colour and progress bars are for terminals only. A reader that closes stdout early ends the command quietly; it is
+//! no error. What to say is the commands' matter.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::styling::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// The options `-j` and `-y` of every command that prints data.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct FormatArgs {
+    /// Print JSON
+    #[arg(short = 'j', long, conflicts_with = "yaml")]
+    pub json: bool,
+    /// Print YAML
+    #[arg(short = 'y', long)]
+    pub yaml: bool,
+}
+
+impl FormatArgs {
+    /// The format asked for.
+    pub fn format(self) -> Format {
+        match (self.json, self.yaml) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Yaml,
+            _ => Format::Text,
+        }
+    }
+}
+
+/// The two streams, and what they can show.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    colour: bool,
+    verbose: bool,
+}
+
+impl Ui {
+    /// Streams of this process; `verbose` is the option `-v`.
+    pub fn new(verbose: bool) -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Ui {
+            colour: io::stdout().is_terminal() && !no_colour,
+            verbose,
+        }
+    }
+
+    /// Write bytes to stdout as they are.
+    pub fn bytes(&self, data: &[u8]) -> Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(data).and_then(|()| out.flush()).map_err(Error::stdout)
+    }
+
+    /// Write one line of data to stdout.
+    pub fn line(&self, text: &str) -> Result<()> {
+        self.bytes(format!("{text}\n").as_bytes())
+    }
+
+    /// Write a value as one JSON or YAML document to stdout; [`Format::Text`] is written as YAML, which people can read.
+    pub fn document(&self, format: Format, value: &impl Serialize) -> Result<()> {
+        let text = match format {
+            Format::Json => serde_json::to_string_pretty(value)
+                .map(|text| text + "\n")
+                .map_err(io::Error::from),
+            Format::Yaml | Format::Text => yaml_serde::to_string(value).map_err(io::Error::other),
+        };
+        let text = text.map_err(|error| Error::failed("could not print the answer").because(error))?;
+        self.bytes(text.as_bytes())
+    }
+
+    /// Write a table to stdout.
+    pub fn table(&self, table: &Table) -> Result<()> {
+        self.bytes(table.render(self.colour).as_bytes())
+    }
+
+    /// Say something on stderr.
+    pub fn say(&self, text: &str) {
+        // Nobody is left to tell when stderr is gone.
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// Warn on stderr.
+    pub fn warn(&self, text: &str) {
+        self.say(&format!("WARNING: {text}"));
+    }
+
+    /// Say something on stderr where `-v` was given.
+    pub fn detail(&self, text: &str) {
+        if self.verbose {
+            self.say(text);
+        }
+    }
+
+    /// Show on stderr that something takes its time, until the answer is dropped. Silent where stderr is no terminal.
+    pub fn progress(&self, text: &str) -> Progress {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target).with_message(text.to_owned());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Progress { bar }
+    }
+}
+
+/// A line on the terminal that shows that something goes on; it vanishes when dropped.
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Say what goes on now.
+    pub fn update(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// How a row of a table looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// As any other.
+    Plain,
+    /// In order.
+    Good,
+    /// On its way.
+    Waiting,
+    /// Not in order.
+    Bad,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Tone::Plain => Style::new(),
+            Tone::Good => AnsiColor::Green.on_default(),
+            Tone::Waiting => AnsiColor::Yellow.on_default(),
+            Tone::Bad => AnsiColor::Red.on_default(),
+        }
+    }
+}
+
+/// A table for people: a line of headings, then one line a row.
+pub struct Table {
+    table: comfy_table::Table,
+    tones: Vec<Tone>,
+}
+
+impl Table {
+    /// A table with these headings.
+    pub fn new<const N: usize>(headings: [&str; N]) -> Self {
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(comfy_table::presets::NOTHING)
+            .set_header(headings.map(str::to_uppercase));
+        Table {
+            table,
+            tones: Vec::new(),
+        }
+    }
+
+    /// Add a row.
+    pub fn row<const N: usize>(&mut self, tone: Tone, cells: [&str; N]) {
+        // One line a row: what came from elsewhere must not break the table, nor steer the terminal.
+        self.table
+            .add_row(cells.map(|cell| cell.replace(char::is_control, " ")));
+        self.tones.push(tone);
+    }
+
+    fn render(&self, colour: bool) -> String {
+        let tones = std::iter::once(Tone::Plain).chain(self.tones.iter().copied());
+        let mut text = String::new();
+        for (line, tone) in self.table.lines().zip(tones) {
+            let line = line.trim();
+            let style = if colour { tone.style() } else { Style::new() };
+            text.push_str(&format!("{style}{line}{style:#}\n"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(["process", "state"]);
+        table.row(Tone::Good, ["fence", "RUNNING"]);
+        table.row(Tone::Bad, ["docker", "FATAL\n\u{1b}[2J"]);
+        table
+    }
+
+    #[test]
+    fn a_table_has_one_line_a_row_whatever_the_cells_hold() {
+        assert_eq!(
+            table().render(false),
+            "PROCESS  STATE\nfence    RUNNING\ndocker   FATAL  [2J\n"
+        );
+    }
+
+    #[test]
+    fn a_colour_is_ended_on_its_line() {
+        let text = table().render(true);
+        assert!(text.lines().nth(1).unwrap().starts_with("\u{1b}[32mfence"), "{text:?}");
+        assert!(text.lines().skip(1).all(|line| line.ends_with("\u{1b}[0m")), "{text:?}");
+    }
+}

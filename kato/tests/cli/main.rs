@@ -1,0 +1,6 @@
+//! The command line as the administrator sees it: the built program, its stdout, stderr and exit code.
+//!
+//! One binary for all families; each family has its module, and each test its own node below a directory of its own.
+
+mod basics;
+mod harness;
