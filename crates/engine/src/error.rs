@@ -20,10 +20,21 @@ pub enum Error {
     Refused { attempt: String, reason: String },
     /// The engine cannot be reached, is starting or stopping. Temporary.
     #[error("could not {attempt}: the engine at {endpoint} cannot be reached: {reason}")]
-    Unavailable { attempt: String, endpoint: String, reason: String },
+    Unavailable {
+        attempt: String,
+        endpoint: String,
+        reason: String,
+    },
+    /// The engine answers, but the image's registry does not. Temporary.
+    #[error("could not {attempt}: the registry cannot be reached: {reason}")]
+    RegistryUnavailable { attempt: String, reason: String },
     /// The engine did not answer in time. Temporary; the effect may or may not have happened.
     #[error("could not {attempt}: the engine at {endpoint} gave no answer within {} s", after.as_secs_f32())]
-    TimedOut { attempt: String, endpoint: String, after: Duration },
+    TimedOut {
+        attempt: String,
+        endpoint: String,
+        after: Duration,
+    },
     /// The engine failed, or answered something that makes no sense.
     #[error("could not {attempt}: {reason}")]
     Failed { attempt: String, reason: String },
@@ -32,7 +43,10 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later without anything being changed.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Error::Unavailable { .. } | Error::TimedOut { .. })
+        matches!(
+            self,
+            Error::Unavailable { .. } | Error::RegistryUnavailable { .. } | Error::TimedOut { .. }
+        )
     }
 
     /// Whether the container or image is not there.

@@ -5,7 +5,6 @@
 //! stopped, hung or restarting engine is a temporary [`Error`]. This crate knows nothing of handles, config or HTTP
 //! faces, and keeps no state of its own.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use async_trait::async_trait;
@@ -14,22 +13,19 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
+pub mod conformance;
+mod container;
+pub mod docker;
 mod error;
+pub mod fake;
+mod image;
+mod name;
 
+pub use container::{Container, ContainerId, ContainerSpec, ContainerState, Labels, Limits, Mount, NetworkMode, Stats};
 pub use error::{Error, Result};
+pub use image::{Image, ImageId, Progress, RegistryAuth};
+pub use name::{BadName, ImageName};
 
-/// A container's id, as the engine gave it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ContainerId(pub String);
-
-/// An image's content id (`sha256:…`), which no tag can move.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ImageId(pub String);
-
-/// Labels of a container.
-pub type Labels = BTreeMap<String, String>;
 /// A stream of engine events; it ends with an error when the engine goes away, and is then opened again.
 pub type Events = Pin<Box<dyn Stream<Item = Result<Event>> + Send>>;
 /// A tar archive to read.
@@ -107,155 +103,6 @@ pub struct Host {
     pub seccomp: bool,
 }
 
-/// A container to make. Everything not named here is the engine's own default, which is safe.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ContainerSpec {
-    pub image: String,
-    /// Replaces the image's entrypoint and command.
-    pub command: Vec<String>,
-    pub env: Vec<String>,
-    pub hostname: String,
-    /// `uid:gid` of the first process; empty = root, whatever the image says.
-    pub user: String,
-    pub working_dir: String,
-    pub labels: Labels,
-    pub mounts: Vec<Mount>,
-    pub limits: Limits,
-    pub network: NetworkMode,
-    /// Capabilities kept, all others are dropped; e.g. `CHOWN`.
-    pub capabilities: Vec<String>,
-    pub no_new_privileges: bool,
-    /// All privileges of the host. Callers decide who may.
-    pub privileged: bool,
-    pub read_only_root: bool,
-}
-
-/// A directory or file of the host inside the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    pub source: String,
-    pub target: String,
-    pub read_only: bool,
-}
-
-/// Limits of a container; `None` = unlimited.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Memory and memory+swap alike.
-    pub memory_bytes: Option<u64>,
-    /// Relative weight, 1024 = normal.
-    pub cpu_shares: Option<u64>,
-    pub pids: Option<u64>,
-}
-
-/// How a container is connected.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum NetworkMode {
-    /// The engine's bridge.
-    #[default]
-    Bridge,
-    /// Loopback alone.
-    None,
-}
-
-/// A container as the engine shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
-    pub id: ContainerId,
-    pub name: String,
-    pub labels: Labels,
-    pub image: ImageId,
-    pub state: ContainerState,
-    /// The first process on the host while running, else 0. Only [`Engine::inspect`] fills it.
-    pub pid: i32,
-    /// Seconds since 1970.
-    pub created: i64,
-    /// Empty unless running on a network. Only [`Engine::inspect`] fills it.
-    pub ip: String,
-    /// The container's end of the network. Only [`Engine::inspect`] fills it.
-    pub gateway: String,
-    /// The kernel killed it for memory. Only [`Engine::inspect`] fills it.
-    pub oom_killed: bool,
-    /// Of the last first process, where one ended. Only [`Engine::inspect`] fills it.
-    pub exit_code: Option<i64>,
-}
-
-/// What a container is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContainerState {
-    Created,
-    Running,
-    Paused,
-    Exited,
-    /// Being removed, or dead: not to be used.
-    Removing,
-}
-
-/// One reading of a container's figures.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    pub memory_bytes: u64,
-    /// 0 = unlimited.
-    pub memory_limit_bytes: u64,
-    /// Memory of files that can be taken back.
-    pub memory_cache_bytes: u64,
-    pub cpu_usage_ns: u64,
-    pub cpu_user_ns: u64,
-    pub cpu_system_ns: u64,
-    pub pids: u64,
-    pub rx_bytes: u64,
-    pub tx_bytes: u64,
-}
-
-/// An image the engine holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
-    pub id: ImageId,
-    /// `name:tag` each.
-    pub tags: Vec<String>,
-    /// `registry/name@sha256:…` each.
-    pub digests: Vec<String>,
-    pub size_bytes: u64,
-    /// RFC 3339, as the image says.
-    pub created: String,
-    pub os: String,
-    pub architecture: String,
-    /// What the image runs: entrypoint and command together. Only [`Engine::image`] and the calls that make an image
-    /// fill it and what follows.
-    pub command: Vec<String>,
-    pub env: Vec<String>,
-    pub user: String,
-    pub working_dir: String,
-    pub exposed_ports: Vec<u16>,
-    pub volumes: Vec<String>,
-    pub labels: Labels,
-}
-
-/// An account at an image registry.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RegistryAuth {
-    pub username: String,
-    pub password: String,
-}
-
-impl std::fmt::Debug for RegistryAuth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RegistryAuth({}, …)", self.username)
-    }
-}
-
-/// One step of a pull.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// The layer, or empty for the whole.
-    pub layer: String,
-    /// e.g. `Downloading`.
-    pub status: String,
-    pub current: u64,
-    /// 0 = not known.
-    pub total: u64,
-}
-
 /// Something happened in the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -269,7 +116,10 @@ pub struct Event {
 pub enum EventKind {
     Created(ContainerId),
     Started(ContainerId),
-    Died { id: ContainerId, exit_code: i64 },
+    Died {
+        id: ContainerId,
+        exit_code: i64,
+    },
     OutOfMemory(ContainerId),
     Removed(ContainerId),
     /// An image was pulled, tagged, imported, loaded or removed; the name or id as the engine gave it.

@@ -1,0 +1,1 @@
+//! What every engine promises, as functions that are run on each.

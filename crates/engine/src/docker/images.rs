@@ -1,0 +1,178 @@
+//! Images of Docker: looked up, fetched, made, named, removed.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use bollard::auth::DockerCredentials;
+use bollard::body_try_stream;
+use bollard::query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
+use tokio_util::io::ReaderStream;
+
+use super::transfer::Activity;
+use super::{Call, Docker, convert};
+use crate::name::lookup_key;
+use crate::{Error, Image, ImageName, Progress, RegistryAuth, Result, TarStream};
+
+/// How many images are asked about at once.
+const PARALLEL: usize = 8;
+/// Bytes read of an archive at once.
+const CHUNK: usize = 64 << 10;
+
+impl Docker {
+    pub(super) async fn inspect_image(&self, name: &str) -> Result<Image> {
+        let call = on("inspect", name);
+        let key = lookup_key(name).map_err(|bad| refused(&call, &bad))?;
+        convert::image(&call, self.call(&call, self.client.inspect_image(&key)).await?)
+    }
+
+    pub(super) async fn list_images(&self) -> Result<Vec<Image>> {
+        let call = Call::new("list", "images".to_owned());
+        let found = self
+            .call(&call, self.client.list_images(None::<ListImagesOptions>))
+            .await?;
+        // The list leaves out platform and date, so each image is asked about; one may be gone by then.
+        let asked = found.into_iter().map(|summary| async move {
+            match self.inspect_image(&summary.id).await {
+                Err(error) if error.is_not_found() => Ok(None),
+                found => found.map(Some),
+            }
+        });
+        stream::iter(asked)
+            .buffered(PARALLEL)
+            .try_filter_map(|found| std::future::ready(Ok(found)))
+            .try_collect()
+            .await
+    }
+
+    pub(super) async fn pull_image(
+        &self,
+        name: &str,
+        auth: Option<&RegistryAuth>,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Image> {
+        let call = on("pull", name);
+        let wanted: ImageName = name.parse().map_err(|bad| refused(&call, &bad))?;
+        let options = CreateImageOptions {
+            from_image: Some(wanted.repository().to_owned()),
+            tag: wanted.digest().or(wanted.tag()).map(str::to_owned),
+            ..Default::default()
+        };
+        let credentials = auth.map(|auth| credentials(auth, &wanted));
+        let endpoint = self.endpoint();
+        let answers = self
+            .client
+            .create_image(Some(options), None, credentials)
+            .map_err(|error| convert::pull_error(&call, &endpoint, &wanted, error));
+        self.transfer(&call, &Activity::new(), answers, |step| {
+            // Best effort: one who reads too slowly misses steps, and one who left does not matter.
+            let _ = progress.try_send(convert::progress(step));
+        })
+        .await?;
+        self.inspect_image(&wanted.to_string()).await
+    }
+
+    pub(super) async fn import_image(&self, name: &str, tar: TarStream) -> Result<Image> {
+        let call = on("import", name);
+        let wanted: ImageName = name.parse().map_err(|bad| refused(&call, &bad))?;
+        let Some(tag) = wanted.tag() else {
+            return Err(refused(&call, &"an image cannot be made under a digest"));
+        };
+        let options = CreateImageOptions {
+            from_src: Some("-".to_owned()),
+            repo: Some(wanted.repository().to_owned()),
+            tag: Some(tag.to_owned()),
+            ..Default::default()
+        };
+        let (activity, unreadable) = (Activity::new(), Arc::new(OnceLock::new()));
+        let body = body_try_stream(archive(tar, activity.clone(), unreadable.clone()));
+        let endpoint = self.endpoint();
+        let answers = self
+            .client
+            .create_image(Some(options), Some(body), None)
+            .map_err(|error| convert::error(&call, &endpoint, error));
+        let mut made = None;
+        let done = self
+            .transfer(&call, &activity, answers, |step| made = step.status.or(made.take()))
+            .await;
+        if let Some(reason) = unreadable.get() {
+            let reason = format!("its archive cannot be read: {reason}");
+            return Err(Error::Failed {
+                attempt: call.attempt,
+                reason,
+            });
+        }
+        done?;
+        // The last line of the answer is the new image's id.
+        match made {
+            Some(id) => self.inspect_image(&id).await,
+            None => Err(Error::Failed {
+                attempt: call.attempt,
+                reason: "the answer names no image".to_owned(),
+            }),
+        }
+    }
+
+    pub(super) async fn tag_image(&self, image: &str, name: &str) -> Result<()> {
+        let call = Call {
+            attempt: format!("tag image {image} as {name}"),
+            what: format!("image {image}"),
+        };
+        let key = lookup_key(image).map_err(|bad| refused(&call, &bad))?;
+        let name: ImageName = name.parse().map_err(|bad| refused(&call, &bad))?;
+        let Some(tag) = name.tag() else {
+            return Err(refused(&call, &"an image cannot be given a digest"));
+        };
+        let options = TagImageOptions {
+            repo: Some(name.repository().to_owned()),
+            tag: Some(tag.to_owned()),
+        };
+        self.call(&call, self.client.tag_image(&key, Some(options))).await
+    }
+
+    pub(super) async fn untag_image(&self, name: &str) -> Result<()> {
+        let call = on("remove", name);
+        let key = lookup_key(name).map_err(|bad| refused(&call, &bad))?;
+        match self
+            .call(&call, self.client.remove_image(&key, None::<RemoveImageOptions>, None))
+            .await
+        {
+            Err(error) if error.is_not_found() => Ok(()),
+            done => done.map(drop),
+        }
+    }
+}
+
+fn on(verb: &str, name: &str) -> Call {
+    Call::new(verb, format!("image {name}"))
+}
+
+fn refused(call: &Call, reason: &impl ToString) -> Error {
+    Error::Refused {
+        attempt: call.attempt.clone(),
+        reason: reason.to_string(),
+    }
+}
+
+fn credentials(auth: &RegistryAuth, name: &ImageName) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(auth.username.clone()),
+        password: Some(auth.password.clone()),
+        serveraddress: name.registry().map(str::to_owned),
+        ..Default::default()
+    }
+}
+
+/// The archive on its way to the engine. Why it could not be read is kept, as the engine sees a broken line alone.
+fn archive(
+    tar: TarStream,
+    activity: Activity,
+    unreadable: Arc<OnceLock<String>>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    ReaderStream::with_capacity(tar, CHUNK).inspect(move |chunk| match chunk {
+        Ok(_) => activity.touch(),
+        Err(error) => drop(unreadable.set(error.to_string())),
+    })
+}
