@@ -114,16 +114,24 @@ need_cargo() {
     fi
 }
 
-# run_cargo ARGS...: cargo in the checkout. A cargo from the home of the user behind sudo runs as that user, so that
-# nothing of theirs ends up owned by root.
-run_cargo() {
-    local cargo
-    cargo=$(command -v cargo)
-    if [ "$(id -u)" -eq 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ] && [ "${cargo#"$HOME"/}" = "$cargo" ] &&
-        [ "$(stat -c %U "$cargo")" = "$SUDO_USER" ]; then
-        (cd "$repo" && sudo -u "$SUDO_USER" -H env "PATH=$PATH" cargo "$@")
+# builds_as: the user who builds. A cargo from the home of the user behind sudo runs as that user, so that nothing of
+# theirs ends up owned by root.
+builds_as() {
+    if [ "$(id -u)" -eq 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$(stat -c %U "$(command -v cargo)")" = "$SUDO_USER" ]; then
+        printf '%s\n' "$SUDO_USER"
     else
+        id -un
+    fi
+}
+
+# run_cargo ARGS...: cargo in the checkout, as the user who builds.
+run_cargo() {
+    local user
+    user=$(builds_as)
+    if [ "$user" = "$(id -un)" ]; then
         (cd "$repo" && cargo "$@")
+    else
+        (cd "$repo" && sudo -E -H -u "$user" env "PATH=$PATH" cargo "$@")
     fi
 }
 
@@ -137,7 +145,7 @@ build_fence_init() {
 # --- Docker ----------------------------------------------------------------------------------------------------
 
 # A dockerd that hangs must not hang us.
-docker_answers() { timeout 10 docker version >/dev/null 2>&1; }
+docker_answers() { as_root timeout 10 docker version >/dev/null 2>&1; }
 
 # Starts Docker where none answers: through systemd where it runs, else by hand.
 need_docker() {
@@ -164,4 +172,4 @@ start_dockerd() {
     fi
 }
 
-has_image() { docker image inspect "$1" >/dev/null 2>&1; }
+has_image() { as_root docker image inspect "$1" >/dev/null 2>&1; }
