@@ -1,0 +1,23 @@
+//! Everything a story needs around the client: nodes under temporary roots, the programs, the base image, Docker, waiting.
+//!
+//! Every story owns its node; what the node made (processes, containers, files) is removed when it is dropped, whatever the
+//! story ended with. What a story needs and does not find, it fails for, with the command that provides it.
+
+pub mod cgroup;
+pub mod command;
+pub mod docker;
+mod image;
+mod node;
+mod ports;
+mod processes;
+mod programs;
+mod pty;
+mod wait;
+
+pub use command::{Captured, run, run_with_input};
+pub use image::{base_image, derived_image};
+pub use node::{ContainerOf, Node};
+pub use processes::is_alive;
+pub use programs::{program, workspace};
+pub use pty::OnTerminal;
+pub use wait::{LIMIT, until};
