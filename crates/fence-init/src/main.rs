@@ -1,3 +1,83 @@
-//! To come.
+//! fence-init: the first process of every container. Starts processes for fence, reaps them and every orphan, and keeps
+//! their output and exit codes while fence is away. Knows nothing of containers, images or networks: it is one static
+//! program with one thread, and all it talks to is the socket that fence mounts into its container.
+//!
+//! Arguments: the path of that socket, where it is not the usual one.
+//!
+//! It writes nothing to its own output, which might block it and so everything below it.
 
-fn main() {}
+mod child;
+mod env;
+mod failure;
+mod init;
+mod input;
+mod limits;
+mod link;
+mod living;
+mod output;
+mod poll;
+mod process;
+mod program;
+mod reap;
+mod requests;
+mod signals;
+mod spawn;
+mod stdio;
+mod stop;
+mod stream;
+mod table;
+mod user;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use fence_init::protocol::{RUN_DIR, SOCKET_NAME};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
+
+/// The name in process lists, whatever the file is called.
+const NAME: &std::ffi::CStr = c"fence-init";
+
+/// Why init cannot run.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("fence-init is only to be run as the first process of a container")]
+    NotFirst,
+    #[error("fence-init: set up: {0}")]
+    SetUp(nix::Error),
+    #[error("fence-init: wait: {0}")]
+    Run(nix::Error),
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Error> {
+    // Anywhere else "every other process" would be the whole machine's.
+    if std::process::id() != 1 {
+        return Err(Error::NotFirst);
+    }
+    let path = std::env::args_os()
+        .nth(1)
+        .map_or_else(|| Path::new(RUN_DIR).join(SOCKET_NAME), PathBuf::from);
+    set_up()
+        .and_then(|()| init::Init::new(&path))
+        .map_err(Error::SetUp)?
+        .run()
+        .map_err(Error::Run)
+}
+
+fn set_up() -> nix::Result<()> {
+    // Keeps the container's own processes, root's too, out of init's memory and files.
+    prctl::set_dumpable(false)?;
+    prctl::set_name(NAME)?;
+    umask(Mode::from_bits_truncate(0o022));
+    nix::unistd::chdir("/")
+}

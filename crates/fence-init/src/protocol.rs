@@ -139,7 +139,8 @@ pub enum FromInit {
     },
     /// No more output will come on this stream of this attachment.
     StreamEnd { attachment: u32, stream: Stream },
-    /// All input of this process before offset `upto` was passed on; fence may send [`STDIN_WINDOW`] beyond it.
+    /// All input of this process before offset `upto`, counted from the beginning of this connection, was passed on (or
+    /// thrown away, where nobody reads it any more); fence may send [`STDIN_WINDOW`] beyond it.
     InputAck { process: u32, upto: u64 },
 }
 

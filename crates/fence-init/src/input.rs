@@ -1,0 +1,202 @@
+//! The input of one process on its way: bytes from fence wait here until the process reads them. Owns our end of its
+//! standard input.
+//!
+//! Offsets count the bytes that came over the present connection, so a fence that was restarted begins at 0 again.
+//! What an earlier one sent and the process has not read yet stays in front.
+
+use std::collections::VecDeque;
+
+use fence_init::protocol::STDIN_WINDOW;
+use nix::errno::Errno;
+
+use crate::poll::Watched;
+
+/// The most that waits for one process, in bytes: a window each of a few connections. A process that reads nothing
+/// all that time loses what comes beyond.
+const KEEP: usize = 4 * STDIN_WINDOW as usize;
+/// What ends the input of a terminal.
+const END_OF_FILE: u8 = 0x04;
+
+/// The peer sent more than it was allowed to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overrun;
+
+/// One process's standard input.
+#[derive(Debug)]
+pub struct Input {
+    /// `None` once it is closed or the process no longer reads.
+    sink: Option<Watched>,
+    tty: bool,
+    queue: VecDeque<u8>,
+    received: u64,
+    told: u64,
+    closing: bool,
+}
+
+impl Input {
+    /// The input behind `sink`.
+    pub fn new(sink: Watched, tty: bool) -> Self {
+        Self {
+            sink: Some(sink),
+            tty,
+            queue: VecDeque::new(),
+            received: 0,
+            told: 0,
+            closing: false,
+        }
+    }
+
+    /// Takes in what the peer sent; once the process cannot read any more it is thrown away.
+    pub fn receive(&mut self, data: &[u8]) -> Result<(), Overrun> {
+        self.received += data.len() as u64;
+        if self.received > self.told + STDIN_WINDOW {
+            return Err(Overrun);
+        }
+        if self.sink.is_some() && !self.closing && self.queue.len() + data.len() <= KEEP {
+            self.queue.extend(data);
+        }
+        self.write();
+        Ok(())
+    }
+
+    /// Ends the input behind what is queued. A terminal gets its end-of-file character and stays open.
+    pub fn close(&mut self) {
+        if !self.tty {
+            self.closing = true;
+        } else if self.sink.is_some() && self.queue.len() < KEEP {
+            self.queue.push_back(END_OF_FILE);
+        }
+        self.write();
+    }
+
+    /// Forgets queue and sink: the process has ended.
+    pub fn abandon(&mut self) {
+        self.sink = None;
+        self.queue = VecDeque::new();
+    }
+
+    /// A new connection counts from 0.
+    pub fn reset(&mut self) {
+        self.received = 0;
+        self.told = 0;
+    }
+
+    /// Writes what the process takes now.
+    pub fn write(&mut self) {
+        while let Some(sink) = &self.sink
+            && !self.queue.is_empty()
+        {
+            match nix::unistd::write(sink, self.queue.as_slices().0) {
+                Ok(count) => drop(self.queue.drain(..count)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                Err(_) => self.abandon(),
+            }
+        }
+        if self.queue.is_empty() {
+            self.queue.shrink_to(0);
+            if self.closing {
+                self.sink = None;
+            }
+        }
+        let waiting = !self.queue.is_empty();
+        if let Some(sink) = &mut self.sink
+            && sink.want(false, waiting).is_err()
+        {
+            self.abandon();
+        }
+    }
+
+    /// The offset to acknowledge, if it has moved.
+    pub fn ack(&mut self) -> Option<u64> {
+        // What waits in front from an earlier connection only makes this smaller than it might be.
+        let passed = self.received.saturating_sub(self.queue.len() as u64);
+        (passed > self.told).then(|| {
+            self.told = passed;
+            passed
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use nix::fcntl::OFlag;
+
+    use super::*;
+    use crate::poll::{Part, Poll, Token};
+
+    fn input(tty: bool) -> (Poll, Input, OwnedFd) {
+        let poll = Poll::new().unwrap();
+        let (read, write) = nix::unistd::pipe2(OFlag::O_NONBLOCK).unwrap();
+        let sink = poll.adopt(write, Token::Process(1, Part::Input));
+        (poll, Input::new(sink, tty), read)
+    }
+
+    fn read(fd: &OwnedFd) -> nix::Result<Vec<u8>> {
+        let mut buffer = [0; 100];
+        let count = nix::unistd::read(fd, &mut buffer)?;
+        Ok(buffer[..count].to_vec())
+    }
+
+    #[test]
+    fn input_is_passed_on_acknowledged_and_closed() {
+        let (_poll, mut input, far) = input(false);
+        input.receive(b"hello").unwrap();
+        assert_eq!(input.ack(), Some(5));
+        assert_eq!(input.ack(), None);
+        assert_eq!(read(&far).unwrap(), b"hello");
+        assert_eq!(read(&far), Err(Errno::EAGAIN));
+        input.close();
+        assert_eq!(read(&far).unwrap(), b"");
+    }
+
+    #[test]
+    fn more_than_the_window_is_refused() {
+        let (_poll, mut input, _far) = input(false);
+        let block = vec![0; STDIN_WINDOW as usize];
+        input.receive(&block).unwrap();
+        // The pipe took a part of it; that much may follow, no more.
+        let passed = input.ack().unwrap();
+        input.receive(&block[..passed as usize]).unwrap();
+        assert_eq!(input.receive(b"x"), Err(Overrun));
+    }
+
+    #[test]
+    fn a_process_that_does_not_read_any_more_costs_nothing_and_is_acknowledged() {
+        let (_poll, mut input, far) = input(false);
+        drop(far);
+        input.receive(b"hello").unwrap();
+        assert_eq!(input.ack(), Some(5));
+        input.receive(b"again").unwrap();
+        assert_eq!(input.ack(), Some(10));
+    }
+
+    #[test]
+    fn a_new_connection_counts_from_zero_behind_what_waits() {
+        let (_poll, mut input, far) = input(false);
+        input.receive(&vec![0; STDIN_WINDOW as usize]).unwrap();
+        let passed = input.ack().unwrap();
+        input.reset();
+        input.receive(b"hello").unwrap();
+        assert_eq!(input.ack(), None);
+        let mut seen = 0;
+        while seen < STDIN_WINDOW + 5 {
+            seen += read(&far).unwrap().len() as u64;
+            input.write();
+        }
+        assert!(passed < STDIN_WINDOW);
+        assert_eq!(input.ack(), Some(5));
+    }
+
+    #[test]
+    fn a_terminal_gets_its_end_of_file_character_and_stays_open() {
+        let (_poll, mut input, far) = input(true);
+        input.receive(b"a").unwrap();
+        input.close();
+        input.receive(b"b").unwrap();
+        assert_eq!(read(&far).unwrap(), b"a\x04b");
+        assert_eq!(input.ack(), Some(2));
+    }
+}

@@ -1,0 +1,54 @@
+//! Counts the processes of the container, children of init or not.
+
+use std::fs;
+use std::path::Path;
+
+use crate::signals;
+
+/// How many processes live besides init. `known` is how many of them init started itself: where /proc is missing, or
+/// is not this container's, that and whether there are others is all that can be said.
+pub fn others(known: usize) -> u32 {
+    let count = scan(Path::new("/proc")).unwrap_or_else(|| known.max(usize::from(signals::any_other())));
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn scan(proc: &Path) -> Option<usize> {
+    let own = std::process::id().to_string();
+    if fs::read_link(proc.join("self")).ok()? != Path::new(&own) {
+        return None;
+    }
+    let entries = fs::read_dir(proc).ok()?;
+    let living = entries.flatten().filter(|entry| {
+        let name = entry.file_name();
+        let is_process = name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+        is_process && name != *own && fs::read(entry.path().join("stat")).is_ok_and(|stat| lives(&stat))
+    });
+    Some(living.count())
+}
+
+/// Whether a line of /proc/PID/stat is of a process that is neither dead nor waits to be reaped. The name in brackets
+/// may contain anything, brackets too.
+fn lives(stat: &[u8]) -> bool {
+    let state = stat.rsplit(|byte| *byte == b')').next().and_then(|rest| rest.get(1));
+    !matches!(state, None | Some(b'Z' | b'X' | b'x'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_found_behind_any_name() {
+        assert!(lives(b"12 (sh) S 1 12"));
+        assert!(lives(b"12 (a) Z (b) R 1 12"));
+        assert!(!lives(b"12 (a) S (b) Z 1 12"));
+        assert!(!lives(b"12 (x) X 1"));
+        assert!(!lives(b""));
+    }
+
+    #[test]
+    fn others_are_counted_and_a_foreign_or_missing_proc_is_not() {
+        assert!(scan(Path::new("/proc")).unwrap() > 0);
+        assert_eq!(scan(Path::new("/nowhere")), None);
+    }
+}

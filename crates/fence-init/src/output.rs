@@ -1,0 +1,416 @@
+//! What one output stream of a process has written and who has read how much of it. Pure: bytes come in by
+//! [`Backlog::push`] and go out by [`Backlog::next`]; pipes and sockets are elsewhere.
+//!
+//! ```text
+//!            taken        acked  sent          end
+//!   ···········|────────────|─────|─────────────|      offsets count every byte since the process's start
+//!        start ┘ kept: start..end, at most `limit`
+//! ```
+//!
+//! An attachment *opens* the stream with its first ack. While one has it open and is merely slow, nothing is dropped:
+//! [`Backlog::room`] becomes 0 and the process waits. What nobody with an open stream needs is dropped, oldest first,
+//! and whoever comes to that place later is told which bytes are missing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fence_init::protocol::{MAX_DATA, WINDOW};
+
+/// The memory that an empty backlog may go on holding, in bytes.
+const EMPTY_CAPACITY: usize = 4096;
+
+/// One attachment's place in the stream.
+#[derive(Debug)]
+struct Cursor {
+    sent: u64,
+    acked: u64,
+    open: bool,
+    told_end: bool,
+}
+
+/// What is next for an attachment.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// These bytes are gone.
+    Dropped { from: u64, upto: u64 },
+    /// At most [`MAX_DATA`] bytes.
+    Data(&'a [u8]),
+    /// Nothing will come after what was sent.
+    End,
+}
+
+/// An ack of bytes that were never sent.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AckBeyondSent;
+
+/// The kept part of one stream and the cursors in it.
+#[derive(Debug)]
+pub struct Backlog {
+    data: VecDeque<u8>,
+    /// The offset of the first byte of `data`.
+    start: u64,
+    /// How far any attachment has ever acked.
+    taken: u64,
+    limit: usize,
+    cursors: BTreeMap<u32, Cursor>,
+    ended: bool,
+}
+
+impl Backlog {
+    /// An empty stream that keeps at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            data: VecDeque::new(),
+            start: 0,
+            taken: 0,
+            limit,
+            cursors: BTreeMap::new(),
+            ended: false,
+        }
+    }
+
+    /// The offset behind the last byte.
+    fn end(&self) -> u64 {
+        self.start + self.data.len() as u64
+    }
+
+    /// How many bytes are kept.
+    pub fn kept(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether the stream has ended.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing more will be pushed.
+    pub fn finish(&mut self) {
+        self.ended = true;
+    }
+
+    /// The attachments, each of which may have something to be sent.
+    pub fn attachments(&self) -> impl Iterator<Item = u32> + '_ {
+        self.cursors.keys().copied()
+    }
+
+    /// Adds an attachment and says where it begins: at what is unread if it is the only one, else at the end.
+    pub fn attach(&mut self, attachment: u32) -> u64 {
+        let from = if self.cursors.is_empty() {
+            self.taken
+        } else {
+            self.end()
+        };
+        self.cursors.insert(
+            attachment,
+            Cursor {
+                sent: from,
+                acked: from,
+                open: false,
+                told_end: false,
+            },
+        );
+        from
+    }
+
+    /// Removes an attachment.
+    pub fn detach(&mut self, attachment: u32) {
+        self.cursors.remove(&attachment);
+        self.free();
+    }
+
+    /// Removes all attachments at once: their connection is gone. What none of them has acked stays.
+    pub fn detach_all(&mut self) {
+        self.cursors.clear();
+        self.free();
+    }
+
+    /// The attachment has passed on everything before `upto`; its first ack opens the stream.
+    pub fn ack(&mut self, attachment: u32, upto: u64) -> Result<(), AckBeyondSent> {
+        let Some(cursor) = self.cursors.get_mut(&attachment) else {
+            return Ok(());
+        };
+        if upto > cursor.sent {
+            return Err(AckBeyondSent);
+        }
+        cursor.open = true;
+        cursor.acked = cursor.acked.max(upto);
+        self.taken = self.taken.max(upto);
+        self.free();
+        Ok(())
+    }
+
+    /// Frees what every attachment has acked and no later one may ask for.
+    fn free(&mut self) {
+        let needed = self
+            .cursors
+            .values()
+            .map(|cursor| cursor.acked)
+            .fold(self.taken, u64::min);
+        self.advance(needed);
+    }
+
+    /// Gives up everything before `offset`.
+    fn advance(&mut self, offset: u64) {
+        let count = usize::try_from(offset.saturating_sub(self.start))
+            .unwrap_or(usize::MAX)
+            .min(self.data.len());
+        self.data.drain(..count);
+        self.start += count as u64;
+        if self.data.is_empty() {
+            self.data.shrink_to(EMPTY_CAPACITY);
+        }
+    }
+
+    /// The first byte that an attachment with an open stream still needs, if there is such an attachment.
+    fn held(&self) -> Option<u64> {
+        self.cursors
+            .values()
+            .filter(|cursor| cursor.open)
+            .map(|cursor| cursor.acked)
+            .min()
+    }
+
+    /// How many bytes may be pushed now without taking any from an attachment that has the stream open.
+    pub fn room(&self) -> usize {
+        let used = match self.held() {
+            None => 0,
+            Some(held) => self.end().saturating_sub(held.max(self.start)),
+        };
+        self.limit.saturating_sub(usize::try_from(used).unwrap_or(usize::MAX))
+    }
+
+    /// Takes in bytes; beyond the limit the oldest go that nobody with an open stream needs.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.data.extend(bytes);
+        let excess = self.data.len().saturating_sub(self.limit) as u64;
+        if excess > 0 {
+            let target = self.start + excess;
+            self.advance(self.held().map_or(target, |held| target.min(held)));
+        }
+    }
+
+    /// What is to be sent to this attachment now, marked as sent; `None` if there is nothing, or no window for it.
+    pub fn next(&mut self, attachment: u32) -> Option<Piece<'_>> {
+        let end = self.end();
+        let cursor = self.cursors.get_mut(&attachment).filter(|cursor| cursor.open)?;
+        if cursor.sent < self.start {
+            let from = cursor.sent;
+            cursor.sent = self.start;
+            cursor.acked = cursor.acked.max(self.start);
+            return Some(Piece::Dropped { from, upto: self.start });
+        }
+        let waiting = end - cursor.sent;
+        if waiting == 0 {
+            let tell = self.ended && !cursor.told_end;
+            cursor.told_end |= tell;
+            return tell.then_some(Piece::End);
+        }
+        let window = (cursor.acked + WINDOW).saturating_sub(cursor.sent);
+        let most = usize::try_from(waiting.min(window)).unwrap_or(usize::MAX).min(MAX_DATA);
+        let skip = usize::try_from(cursor.sent - self.start).unwrap_or(usize::MAX);
+        let (front, back) = self.data.as_slices();
+        let rest = if skip < front.len() {
+            &front[skip..]
+        } else {
+            &back[skip - front.len()..]
+        };
+        let piece = &rest[..most.min(rest.len())];
+        cursor.sent += piece.len() as u64;
+        (!piece.is_empty()).then_some(Piece::Data(piece))
+    }
+
+    /// Whether everything an attachment opened this stream for was sent to it.
+    pub fn delivered(&self) -> bool {
+        self.cursors
+            .values()
+            .all(|cursor| !cursor.open || (cursor.told_end && cursor.acked == self.end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that comes out for an attachment that acks at once.
+    fn drain(backlog: &mut Backlog, attachment: u32, at: &mut u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        loop {
+            match backlog.next(attachment) {
+                Some(Piece::Data(data)) => {
+                    *at += data.len() as u64;
+                    out.extend_from_slice(data);
+                }
+                Some(Piece::Dropped { upto, .. }) => *at = upto,
+                Some(Piece::End) | None => return out,
+            }
+            backlog.ack(attachment, *at).unwrap();
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_first_ack() {
+        let mut backlog = Backlog::new(100);
+        assert_eq!(backlog.attach(1), 0);
+        backlog.push(b"hello");
+        backlog.finish();
+        assert_eq!(backlog.next(1), None);
+        backlog.ack(1, 0).unwrap();
+        assert_eq!(backlog.next(1), Some(Piece::Data(b"hello")));
+        assert_eq!(backlog.next(1), Some(Piece::End));
+        assert_eq!(backlog.next(1), None);
+        assert!(!backlog.delivered());
+        backlog.ack(1, 5).unwrap();
+        assert!(backlog.delivered());
+        assert_eq!(backlog.kept(), 0);
+    }
+
+    #[test]
+    fn no_more_than_the_window_is_under_way() {
+        let mut backlog = Backlog::new(1 << 20);
+        backlog.attach(1);
+        backlog.ack(1, 0).unwrap();
+        backlog.push(&vec![b'x'; 1 << 20]);
+        let mut sent = 0;
+        while let Some(Piece::Data(data)) = backlog.next(1) {
+            assert!(data.len() <= MAX_DATA);
+            sent += data.len() as u64;
+        }
+        assert_eq!(sent, WINDOW);
+        backlog.ack(1, 1000).unwrap();
+        assert!(matches!(backlog.next(1), Some(Piece::Data(data)) if data.len() == 1000));
+        assert_eq!(backlog.ack(1, WINDOW + 1001), Err(AckBeyondSent));
+    }
+
+    #[test]
+    fn a_slow_reader_makes_the_process_wait_and_loses_nothing() {
+        let mut backlog = Backlog::new(10);
+        backlog.attach(1);
+        backlog.ack(1, 0).unwrap();
+        backlog.push(b"0123456");
+        assert_eq!(backlog.room(), 3);
+        backlog.push(b"789");
+        assert_eq!(backlog.room(), 0);
+        let mut at = 0;
+        assert_eq!(drain(&mut backlog, 1, &mut at), b"0123456789");
+        assert_eq!(backlog.room(), 10);
+    }
+
+    #[test]
+    fn without_an_open_reader_the_oldest_go_and_the_loss_is_told() {
+        let mut backlog = Backlog::new(4);
+        backlog.attach(1);
+        backlog.push(b"abcdef");
+        assert_eq!(backlog.room(), 4);
+        assert_eq!(backlog.kept(), 4);
+        backlog.ack(1, 0).unwrap();
+        assert_eq!(backlog.next(1), Some(Piece::Dropped { from: 0, upto: 2 }));
+        assert_eq!(backlog.next(1), Some(Piece::Data(b"cdef")));
+    }
+
+    #[test]
+    fn an_attachment_that_never_opens_does_not_hold_up_one_that_reads() {
+        let mut backlog = Backlog::new(4);
+        backlog.attach(1);
+        backlog.attach(2);
+        backlog.ack(1, 0).unwrap();
+        let mut at = 0;
+        for round in 0..10u8 {
+            assert_eq!(backlog.room(), 4);
+            backlog.push(&[round; 4]);
+            assert_eq!(drain(&mut backlog, 1, &mut at), [round; 4]);
+        }
+        backlog.ack(2, 0).unwrap();
+        assert_eq!(backlog.next(2), Some(Piece::Dropped { from: 0, upto: 36 }));
+        assert_eq!(backlog.next(2), Some(Piece::Data(&[9; 4])));
+    }
+
+    #[test]
+    fn after_a_broken_connection_the_next_attachment_begins_with_what_is_unread() {
+        let mut backlog = Backlog::new(100);
+        backlog.attach(1);
+        backlog.ack(1, 0).unwrap();
+        backlog.push(b"0123456789");
+        assert!(backlog.next(1).is_some());
+        backlog.ack(1, 4).unwrap();
+        backlog.attach(2);
+        backlog.detach_all();
+        assert_eq!(backlog.attach(3), 4);
+        backlog.ack(3, 4).unwrap();
+        assert_eq!(backlog.next(3), Some(Piece::Data(b"456789")));
+    }
+
+    #[test]
+    fn a_second_attachment_begins_at_the_end_and_leaves_the_unread_part_alone() {
+        let mut backlog = Backlog::new(100);
+        backlog.attach(1);
+        backlog.push(b"abc");
+        assert_eq!(backlog.attach(2), 3);
+        backlog.detach(1);
+        assert_eq!(backlog.kept(), 3);
+        backlog.detach(2);
+        assert_eq!(backlog.attach(3), 0);
+    }
+
+    #[test]
+    fn what_comes_after_the_end_of_a_process_is_kept_for_its_open_reader_beyond_the_limit() {
+        let mut backlog = Backlog::new(4);
+        backlog.attach(1);
+        backlog.ack(1, 0).unwrap();
+        backlog.push(b"abcd");
+        backlog.push(b"efgh");
+        assert_eq!(backlog.room(), 0);
+        let mut at = 0;
+        assert_eq!(drain(&mut backlog, 1, &mut at), b"abcdefgh");
+    }
+
+    proptest::proptest! {
+        /// Whatever the order of events, one reader that acks what it got sees every offset once: as data or as dropped.
+        #[test]
+        fn every_byte_is_seen_once_or_told_as_dropped(
+            steps in proptest::collection::vec((0u8..5, 1usize..40), 1..200), limit in 1usize..64,
+        ) {
+            let mut backlog = Backlog::new(limit);
+            let (mut written, mut seen, mut attached) = (0u64, 0u64, None);
+            for (number, (what, count)) in (1u32..).zip(steps) {
+                match (what, attached) {
+                    (0 | 1, _) => {
+                        let count = count.min(backlog.room());
+                        let bytes: Vec<u8> = (written..written + count as u64).map(|at| (at % 251) as u8).collect();
+                        backlog.push(&bytes);
+                        written += count as u64;
+                    }
+                    (2, None) => {
+                        proptest::prop_assert_eq!(backlog.attach(number), seen);
+                        attached = Some(number);
+                    }
+                    (3, Some(_)) => {
+                        backlog.detach_all();
+                        attached = None;
+                    }
+                    (_, Some(me)) => {
+                        backlog.ack(me, seen).unwrap();
+                        while let Some(piece) = backlog.next(me) {
+                            match piece {
+                                Piece::Dropped { from, upto } => {
+                                    proptest::prop_assert_eq!(from, seen);
+                                    seen = upto;
+                                }
+                                Piece::Data(data) => {
+                                    for byte in data {
+                                        proptest::prop_assert_eq!(*byte, (seen % 251) as u8);
+                                        seen += 1;
+                                    }
+                                }
+                                Piece::End => unreachable!("not finished"),
+                            }
+                        }
+                        backlog.ack(me, seen).unwrap();
+                        proptest::prop_assert_eq!(seen, written);
+                    }
+                    _ => {}
+                }
+                proptest::prop_assert!(backlog.kept() <= limit);
+            }
+        }
+    }
+}

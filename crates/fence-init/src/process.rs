@@ -1,0 +1,146 @@
+//! One process that init started: its stage, its input and its outputs. The table owns it.
+//!
+//! ```text
+//! starting ──executed──▶ running ──died──▶ ended ──collected──▶ (forgotten)
+//!     └──could not execute──▶ (forgotten, and told to whoever asked)
+//! ```
+
+use fence_init::protocol::{Exit, Failure, ProcessEntry, SpawnSpec, Stream, WindowSize};
+use nix::errno::Errno;
+
+use crate::failure::system;
+use crate::input::Input;
+use crate::poll::{Part, Poll, Token, Watched};
+use crate::spawn::{self, Child};
+use crate::stream::Output;
+
+/// How far a process has come.
+#[derive(Debug)]
+pub enum Stage {
+    /// Forked; `report` tells whether it executes. `seq` is what to answer, as long as the asker is connected.
+    Starting {
+        report: Watched,
+        seq: Option<u64>,
+    },
+    Running,
+    Ended(Exit),
+}
+
+/// One process.
+#[derive(Debug)]
+pub struct Process {
+    pub id: String,
+    pub number: u32,
+    pub pid: i32,
+    pub tty: bool,
+    pub stage: Stage,
+    pub input: Input,
+    stdout: Output,
+    stderr: Output,
+}
+
+impl Process {
+    /// Takes over a child that was just forked and begins to watch it.
+    pub fn new(poll: &Poll, number: u32, seq: u64, spec: &SpawnSpec, child: Child) -> Result<Self, Failure> {
+        let adopt = |fd, part| poll.adopt(fd, Token::Process(number, part));
+        let tty = spec.tty.is_some();
+        let limit = spawn::buffer(spec);
+        let mut report = adopt(child.report, Part::Report);
+        report
+            .want(true, false)
+            .map_err(|errno| system("watch a new process", errno))?;
+        let mut process = Self {
+            id: spec.id.clone(),
+            number,
+            pid: child.pid,
+            tty,
+            stage: Stage::Starting { report, seq: Some(seq) },
+            input: Input::new(adopt(child.streams.input, Part::Input), tty),
+            stdout: Output::new(Some(adopt(child.streams.stdout, Part::Stdout)), limit),
+            stderr: Output::new(child.streams.stderr.map(|fd| adopt(fd, Part::Stderr)), limit),
+        };
+        process.refresh();
+        Ok(process)
+    }
+
+    /// How it ended, if it has.
+    pub fn exit(&self) -> Option<Exit> {
+        match self.stage {
+            Stage::Ended(exit) => Some(exit),
+            Stage::Starting { .. } | Stage::Running => None,
+        }
+    }
+
+    /// Whether fence may know of it: not while somebody still waits for its start.
+    pub fn visible(&self) -> bool {
+        !matches!(self.stage, Stage::Starting { seq: Some(_), .. })
+    }
+
+    /// Its line in a list.
+    pub fn entry(&self) -> ProcessEntry {
+        ProcessEntry {
+            id: self.id.clone(),
+            process: self.number,
+            pid: self.pid,
+            exit: self.exit(),
+        }
+    }
+
+    /// One of its outputs.
+    pub fn output(&mut self, stream: Stream) -> &mut Output {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// How many bytes of output are kept.
+    pub fn kept(&self) -> usize {
+        self.stdout.backlog.kept() + self.stderr.backlog.kept()
+    }
+
+    /// Whether all that its readers asked for has reached them.
+    pub fn delivered(&self) -> bool {
+        self.stdout.backlog.delivered() && self.stderr.backlog.delivered()
+    }
+
+    /// Watches what can be used now.
+    pub fn refresh(&mut self) {
+        self.stdout.refresh();
+        self.stderr.refresh();
+    }
+
+    /// It has ended: nothing is passed to it any more, and its output ends with what it wrote.
+    pub fn end(&mut self, exit: Exit, scratch: &mut [u8]) {
+        self.input.abandon();
+        self.stdout.finish(scratch);
+        self.stderr.finish(scratch);
+        self.stage = Stage::Ended(exit);
+    }
+
+    /// The connection is gone, and with it who attached and who waited for the start.
+    pub fn disconnect(&mut self) {
+        for output in [&mut self.stdout, &mut self.stderr] {
+            output.backlog.detach_all();
+            output.refresh();
+        }
+        self.input.reset();
+        if let Stage::Starting { seq, .. } = &mut self.stage {
+            *seq = None;
+        }
+    }
+
+    /// Sets the size of its terminal.
+    pub fn resize(&self, size: WindowSize) -> nix::Result<()> {
+        if self.tty {
+            self.stdout.resize(size)
+        } else {
+            Err(Errno::ENOTTY)
+        }
+    }
+
+    /// What is left of it that has to be read and thrown away.
+    pub fn into_sources(self) -> impl Iterator<Item = Watched> {
+        [self.stdout, self.stderr].into_iter().filter_map(Output::into_source)
+    }
+}

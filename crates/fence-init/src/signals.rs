@@ -1,0 +1,90 @@
+//! Signals: those that init gets, as something to wait for, and those it sends.
+
+use fence_init::protocol::{Failure, FailureKind};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, getpgid};
+
+use crate::failure::failure;
+
+/// What a signal means to init.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A child may have ended.
+    Child,
+    /// The container is to stop.
+    Stop,
+}
+
+/// Blocks every signal, so that none interrupts or kills init, and makes those that matter readable.
+pub fn listen() -> nix::Result<SignalFd> {
+    SigSet::all().thread_set_mask()?;
+    let matter = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]);
+    SignalFd::with_flags(&matter, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// The next signal that means something.
+pub fn hear(signals: &SignalFd) -> Option<Heard> {
+    while let Ok(Some(info)) = signals.read_signal() {
+        if i32::try_from(info.ssi_signo) == Ok(libc::SIGCHLD) {
+            return Some(Heard::Child);
+        }
+        // Senders outside the container have no pid in it. What runs inside does not get to stop it.
+        if info.ssi_pid == 0 {
+            return Some(Heard::Stop);
+        }
+    }
+    None
+}
+
+/// Refuses what is no signal.
+pub fn check(signal: i32) -> Result<(), Failure> {
+    if (1..=libc::SIGRTMAX()).contains(&signal) {
+        return Ok(());
+    }
+    Err(failure(FailureKind::Invalid, format!("no such signal: {signal}")))
+}
+
+/// Signals a process, and its whole group where it leads one.
+pub fn send(pid: i32, signal: i32) -> nix::Result<()> {
+    let leads = getpgid(Some(Pid::from_raw(pid))) == Ok(Pid::from_raw(pid));
+    kill(if leads { -pid } else { pid }, signal)
+}
+
+/// Signals every process but init. That there is none is no error.
+pub fn send_all(signal: i32) -> nix::Result<()> {
+    match kill(EVERY_OTHER, signal) {
+        Err(Errno::ESRCH) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether any process but init exists.
+pub fn any_other() -> bool {
+    kill(EVERY_OTHER, 0) != Err(Errno::ESRCH)
+}
+
+/// Said by the first process of a container this means the container's others, see kill(2). `main` made sure of that.
+const EVERY_OTHER: i32 = -1;
+
+fn kill(pid: i32, signal: i32) -> nix::Result<()> {
+    // SAFETY: takes two numbers. nix's own wrapper knows no real-time signals.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_real_signals_pass() {
+        for good in [1, 9, 15, 34, 64] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in [i32::MIN, -1, 0, 65, i32::MAX] {
+            assert_eq!(check(bad).unwrap_err().kind, FailureKind::Invalid, "{bad}");
+        }
+    }
+}
