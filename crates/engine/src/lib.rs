@@ -8,7 +8,6 @@
 use std::pin::Pin;
 
 use async_trait::async_trait;
-use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -17,17 +16,17 @@ pub mod conformance;
 mod container;
 pub mod docker;
 mod error;
+mod event;
 pub mod fake;
 mod image;
 mod name;
 
 pub use container::{Container, ContainerId, ContainerSpec, ContainerState, Labels, Limits, Mount, NetworkMode, Stats};
 pub use error::{Error, Result};
+pub use event::{Event, EventKind, Events};
 pub use image::{Image, ImageId, Progress, RegistryAuth};
 pub use name::{BadName, ImageName};
 
-/// A stream of engine events; it ends with an error when the engine goes away, and is then opened again.
-pub type Events = Pin<Box<dyn Stream<Item = Result<Event>> + Send>>;
 /// A tar archive to read.
 pub type TarStream = Pin<Box<dyn AsyncRead + Send>>;
 
@@ -101,27 +100,4 @@ pub struct Host {
     pub live_restore: bool,
     /// The engine filters system calls.
     pub seccomp: bool,
-}
-
-/// Something happened in the engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub kind: EventKind,
-    /// Nanoseconds since 1970, by the engine's clock.
-    pub time_ns: i64,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    Created(ContainerId),
-    Started(ContainerId),
-    Died {
-        id: ContainerId,
-        exit_code: i64,
-    },
-    OutOfMemory(ContainerId),
-    Removed(ContainerId),
-    /// An image was pulled, tagged, imported, loaded or removed; the name or id as the engine gave it.
-    ImageChanged(String),
 }

@@ -7,6 +7,7 @@ use bollard::query_parameters::EventsOptions;
 use futures_util::{StreamExt, stream};
 
 use super::{Call, Docker, convert};
+use crate::event::until_error;
 use crate::{Engine, Error, Events, Labels, Result};
 
 const ACTIONS: [&str; 11] = [
@@ -51,14 +52,4 @@ fn filters() -> HashMap<String, Vec<String>> {
         ("type".to_owned(), list(&["container", "image"])),
         ("event".to_owned(), list(&ACTIONS)),
     ])
-}
-
-/// The stream up to and with its first error.
-fn until_error(events: impl stream::Stream<Item = Result<crate::Event>> + Send + 'static) -> Events {
-    let mut failed = false;
-    Box::pin(events.take_while(move |event| {
-        let go_on = !failed;
-        failed = event.is_err();
-        std::future::ready(go_on)
-    }))
 }
