@@ -1,0 +1,165 @@
+//! A process to run in a container, as a client asks for it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::check_env;
+
+/// The most arguments of one process, and the most bytes they may have together.
+pub const MAX_ARGS: usize = 4_096;
+pub const MAX_ARG_BYTES: usize = 512 * 1024;
+
+/// A process's name within its container: 1 to 128 printable ASCII characters without space, `/` and `?`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProcessId(String);
+
+impl ProcessId {
+    /// The process that runs the image's command.
+    pub fn main() -> ProcessId {
+        ProcessId("main".into())
+    }
+
+    /// A name nobody used before.
+    pub fn fresh() -> ProcessId {
+        ProcessId(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// The id as clients write it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProcessId {
+    type Err = ProcessSpecError;
+
+    fn from_str(text: &str) -> Result<Self, ProcessSpecError> {
+        let usable = (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && !b"/?".contains(&b));
+        if usable && text != "." && text != ".." {
+            return Ok(ProcessId(text.to_owned()));
+        }
+        let shown: String = text.chars().take(64).collect();
+        Err(ProcessSpecError(format!(
+            "the process id {shown:?} is not 1 to 128 printable ASCII characters without space, '/' and '?'"
+        )))
+    }
+}
+
+impl TryFrom<String> for ProcessId {
+    type Error = ProcessSpecError;
+
+    fn try_from(text: String) -> Result<Self, ProcessSpecError> {
+        text.parse()
+    }
+}
+
+impl From<ProcessId> for String {
+    fn from(id: ProcessId) -> String {
+        id.0
+    }
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A process to start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProcessSpec {
+    /// `None` = fence makes one up.
+    pub id: Option<ProcessId>,
+    pub path: String,
+    pub args: Vec<String>,
+    /// After the image's and the container's; a later duplicate wins.
+    pub env: Vec<String>,
+    /// Empty = the user's home.
+    pub dir: String,
+    /// `name`, `name:group`, `uid:gid`; empty = root.
+    pub user: String,
+    pub rlimits: ResourceLimits,
+    /// `Some` = on a terminal of this size.
+    pub tty: Option<WindowSize>,
+}
+
+/// Limits by name, soft and hard alike; the names are Garden's (`nofile`, `nproc`, …).
+pub type ResourceLimits = Vec<(fence_init::protocol::Resource, u64)>;
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    pub columns: u16,
+    pub rows: u16,
+}
+
+/// Garden's size for a terminal whose client names none.
+impl Default for WindowSize {
+    fn default() -> WindowSize {
+        WindowSize { columns: 80, rows: 24 }
+    }
+}
+
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessState {
+    Running,
+    Exited,
+}
+
+/// The status a shell would show: the code, or 128 + the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitStatus(pub i32);
+
+/// A process that can never be started as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the process cannot be run as asked: {0}")]
+pub struct ProcessSpecError(pub String);
+
+impl ProcessSpec {
+    /// Check everything that can be checked without asking the container.
+    pub fn check(&self) -> Result<(), ProcessSpecError> {
+        if self.path.is_empty() {
+            return Err(ProcessSpecError("it names no program".into()));
+        }
+        let bytes: usize = self.args.iter().map(|a| a.len() + 1).sum();
+        if self.args.len() > MAX_ARGS || bytes > MAX_ARG_BYTES {
+            return Err(ProcessSpecError(format!("it has more than {MAX_ARGS} arguments or {MAX_ARG_BYTES} bytes of them")));
+        }
+        for text in [&self.path, &self.dir, &self.user].into_iter().chain(&self.args) {
+            if text.contains('\0') {
+                return Err(ProcessSpecError("it has a zero byte in its path, directory, user or arguments".into()));
+            }
+        }
+        if self.path.len() > 4096 || self.dir.len() > 4096 || self.user.len() > 512 {
+            return Err(ProcessSpecError("its path, directory or user is too long".into()));
+        }
+        check_env(&self.env).map_err(ProcessSpecError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_what_needs_no_container() {
+        let fine = ProcessSpec { path: "ls".into(), ..ProcessSpec::default() };
+        assert_eq!(fine.check(), Ok(()));
+        assert!(ProcessSpec::default().check().is_err());
+        assert!(ProcessSpec { args: vec!["a\0b".into()], ..fine.clone() }.check().is_err());
+        assert!(ProcessSpec { args: vec!["x".repeat(MAX_ARG_BYTES)], ..fine.clone() }.check().is_err());
+        assert!(ProcessSpec { env: vec!["=x".into()], ..fine }.check().is_err());
+    }
+
+    #[test]
+    fn ids_fit_a_path_segment() {
+        assert!("a/b".parse::<ProcessId>().is_err());
+        assert!("".parse::<ProcessId>().is_err());
+        assert_eq!("main".parse::<ProcessId>().unwrap(), ProcessId::main());
+    }
+}

@@ -1,0 +1,120 @@
+//! A root file system on this node, a tar file or a directory, as an image.
+//!
+//! The image is named after what the tree looks like (names, sizes, times), so that the same tree is read once and a
+//! changed one again.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use engine::{Engine, Image};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+
+use super::{Error, Result, find};
+
+/// Where the names of these images begin.
+pub const REPOSITORY: &str = "fence/rootfs";
+/// How much of an archive is on its way to the engine at a time, in bytes.
+const PIPE: usize = 256 * 1024;
+
+/// The image of this root file system, made if it is not there yet.
+pub async fn image_of(engine: &dyn Engine, path: &str) -> Result<Image> {
+    let root = PathBuf::from(path);
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    let seen = root.clone();
+    let looked = tokio::task::spawn_blocking(move || fingerprint(&seen)).await;
+    let (kind, hash) = looked.map_err(|_| Error::NotARoot { path: path.to_owned() })?.map_err(read)?;
+    let name = format!("{REPOSITORY}:{hash}");
+    if let Some(image) = find(engine, &name).await? {
+        return Ok(image);
+    }
+    let import = |source| Error::Import { path: path.to_owned(), source };
+    match kind {
+        Kind::Tar => {
+            let file = tokio::fs::File::open(&root).await.map_err(read)?;
+            engine.import(&name, Box::pin(file)).await.map_err(import)
+        }
+        Kind::Directory => {
+            let (writer, reader) = tokio::io::duplex(PIPE);
+            let packing = tokio::spawn(pack(root, writer));
+            let image = engine.import(&name, Box::pin(reader)).await;
+            // What went wrong in packing is the cause of what the engine says.
+            match packing.await {
+                Ok(Ok(())) => image.map_err(import),
+                Ok(Err(source)) => {
+                    let _ = engine.remove_image(&name).await;
+                    Err(read(source))
+                }
+                Err(_) => Err(Error::NotARoot { path: path.to_owned() }),
+            }
+        }
+        Kind::Other => Err(Error::NotARoot { path: path.to_owned() }),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tar,
+    Directory,
+    Other,
+}
+
+async fn pack(root: PathBuf, writer: tokio::io::DuplexStream) -> std::io::Result<()> {
+    let mut archive = tokio_tar::Builder::new(writer);
+    archive.follow_symlinks(false);
+    archive.append_dir_all(".", &root).await?;
+    let mut writer = archive.into_inner().await?;
+    writer.shutdown().await
+}
+
+/// What is there, and a name for what it looks like.
+fn fingerprint(root: &Path) -> std::io::Result<(Kind, String)> {
+    let top = std::fs::metadata(root)?;
+    let kind = match () {
+        () if top.is_dir() => Kind::Directory,
+        () if top.is_file() => Kind::Tar,
+        () => Kind::Other,
+    };
+    let mut hash = Sha256::new();
+    hash.update(root.as_os_str().as_encoded_bytes());
+    let mut open = vec![root.to_path_buf()];
+    while let Some(path) = open.pop() {
+        let meta = std::fs::symlink_metadata(&path)?;
+        hash.update(path.as_os_str().as_encoded_bytes());
+        for number in [meta.ino(), meta.size(), u64::from(meta.mode()), u64::from(meta.uid()), u64::from(meta.gid())] {
+            hash.update(number.to_le_bytes());
+        }
+        for number in [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()] {
+            hash.update(number.to_le_bytes());
+        }
+        let follow = path == root && kind == Kind::Directory;
+        if meta.is_dir() || follow {
+            let mut below: Vec<PathBuf> =
+                std::fs::read_dir(&path)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
+            below.sort();
+            open.extend(below);
+        }
+    }
+    let hash: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Ok((kind, hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_tree_has_another_fingerprint() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "1").unwrap();
+        let (_, before) = fingerprint(dir.path()).unwrap();
+        assert_eq!(fingerprint(dir.path()).unwrap().1, before);
+        std::fs::write(dir.path().join("a"), "22").unwrap();
+        assert_ne!(fingerprint(dir.path()).unwrap().1, before);
+    }
+
+    #[test]
+    fn what_is_missing_is_an_error() {
+        assert!(fingerprint(Path::new("/nowhere/at/all")).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! A client's hold on a process: its outputs, its exit, and what can be done to it.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use fence_init::protocol::{MAX_DATA, Stream, ToInit};
+
+use super::output::OutputReader;
+use super::process::Process;
+use super::session::Session;
+use super::{Error, Exit, Result};
+use crate::container::WindowSize;
+
+/// The attachment at init: ended when nothing holds it any more.
+pub(super) struct Lease {
+    pub(super) session: Session,
+    pub(super) number: u32,
+    process: Arc<Process>,
+}
+
+impl Lease {
+    pub(super) fn new(session: Session, number: u32, process: Arc<Process>) -> Arc<Lease> {
+        process.attachments.fetch_add(1, Ordering::AcqRel);
+        Arc::new(Lease { session, number, process })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.session.close_outlets(self.number);
+        self.session.tell(&ToInit::Detach { attachment: self.number });
+        self.process.attachments.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One client's attachment to a process. The attachment ends when this and the readers taken from it are dropped.
+pub struct Attachment {
+    process: Arc<Process>,
+    tty: bool,
+    control: ProcessControl,
+    outputs: Mutex<Vec<(Stream, OutputReader)>>,
+}
+
+impl Attachment {
+    pub(super) fn new(process: Arc<Process>, session: Session, tty: bool, outputs: Vec<(Stream, OutputReader)>) -> Self {
+        let control = ProcessControl { process: process.clone(), session };
+        Attachment { process, tty, control, outputs: Mutex::new(outputs) }
+    }
+
+    /// The process attached to.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Whether all output comes on [`Stream::Stdout`], from a terminal.
+    pub fn has_tty(&self) -> bool {
+        self.tty
+    }
+
+    /// The reader of a stream; each can be taken once.
+    pub fn take_output(&self, stream: Stream) -> Option<OutputReader> {
+        let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = outputs.iter().position(|(name, _)| *name == stream)?;
+        Some(outputs.swap_remove(at).1)
+    }
+
+    /// What can be done to the process.
+    pub fn control(&self) -> ProcessControl {
+        self.control.clone()
+    }
+
+    /// Wait until the process has ended, whatever of its output was read.
+    pub async fn wait(&self) -> Exit {
+        self.process.wait().await
+    }
+}
+
+/// What can be done to a process by whoever is attached to it.
+#[derive(Clone)]
+pub struct ProcessControl {
+    process: Arc<Process>,
+    session: Session,
+}
+
+impl ProcessControl {
+    /// Pass on input; waits while the process does not read. What comes after its end is thrown away.
+    pub async fn write(&self, mut data: Bytes) -> Result<()> {
+        while !data.is_empty() {
+            let part = data.split_to(data.len().min(MAX_DATA));
+            let Ok(room) = self.process.input_window.acquire_many(part.len() as u32).await else {
+                return Ok(());
+            };
+            room.forget();
+            self.process.input_sent(part.len() as u64);
+            self.session.input(self.process.number, &part)?;
+        }
+        Ok(())
+    }
+
+    /// The input has come to its end.
+    pub fn close_input(&self) {
+        self.session.tell(&ToInit::CloseInput { process: self.process.number });
+    }
+
+    /// Send a signal. One that has ended is past caring.
+    pub async fn signal(&self, signal: i32) -> Result<()> {
+        let id = self.process.id.to_string();
+        self.unless_ended(self.session.ask(|seq| ToInit::Signal { seq, id, signal }).await.map(drop))
+    }
+
+    /// Set the size of the process's terminal.
+    pub async fn resize(&self, size: WindowSize) -> Result<()> {
+        let id = self.process.id.to_string();
+        let WindowSize { columns, rows } = size;
+        self.unless_ended(self.session.ask(|seq| ToInit::Resize { seq, id, columns, rows }).await.map(drop))
+    }
+
+    fn unless_ended(&self, result: Result<()>) -> Result<()> {
+        match result {
+            Err(Error::Refused(_)) if self.process.exit().is_some() => Ok(()),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One process below init, as fence knows it: how it ended, and how much input it may still be sent.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fence_init::protocol::{Exit, STDIN_WINDOW};
+use tokio::sync::{Semaphore, watch};
+
+use crate::container::ProcessId;
+
+/// A process that runs, or ended and was not collected yet.
+#[derive(Debug)]
+pub struct Process {
+    pub id: ProcessId,
+    /// Init's number for it.
+    pub number: u32,
+    /// In the container's own numbering.
+    pub pid: i32,
+    exit: watch::Sender<Option<Exit>>,
+    /// How many bytes may be sent beyond what init has passed on.
+    pub(super) input_window: Semaphore,
+    input: Mutex<Input>,
+    /// Attachments that live.
+    pub(super) attachments: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Input {
+    sent: u64,
+    acked: u64,
+}
+
+impl Process {
+    pub(super) fn new(id: ProcessId, number: u32, pid: i32, exit: Option<Exit>) -> Process {
+        Process {
+            id,
+            number,
+            pid,
+            exit: watch::Sender::new(exit),
+            input_window: Semaphore::new(STDIN_WINDOW as usize),
+            input: Mutex::default(),
+            attachments: AtomicUsize::new(0),
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn exit(&self) -> Option<Exit> {
+        *self.exit.borrow()
+    }
+
+    /// Wait until it has ended.
+    pub async fn wait(&self) -> Exit {
+        let mut exit = self.exit.subscribe();
+        loop {
+            if let Some(exit) = *exit.borrow_and_update() {
+                return exit;
+            }
+            if exit.changed().await.is_err() {
+                // The sender lives in self, so this cannot be; a killed process is the truth nearest to it.
+                return Exit::Signal(nix::libc::SIGKILL);
+            }
+        }
+    }
+
+    /// It has ended; the first word stands. Returns whether this was the first.
+    pub(super) fn ended(&self, exit: Exit) -> bool {
+        let first = self.exit.send_if_modified(|known| {
+            let first = known.is_none();
+            if first {
+                *known = Some(exit);
+            }
+            first
+        });
+        self.input_window.close();
+        first
+    }
+
+    pub(super) fn is_attached(&self) -> bool {
+        self.attachments.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn input_sent(&self, bytes: u64) {
+        self.input().sent += bytes;
+    }
+
+    /// Init has passed on all input before `upto`, counted since the connection began. False where it cannot have.
+    pub(super) fn input_acked(&self, upto: u64) -> bool {
+        let mut input = self.input();
+        if upto < input.acked || upto > input.sent {
+            return false;
+        }
+        self.input_window.add_permits((upto - input.acked) as usize);
+        input.acked = upto;
+        true
+    }
+
+    fn input(&self) -> std::sync::MutexGuard<'_, Input> {
+        self.input.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

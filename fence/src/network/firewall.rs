@@ -1,0 +1,137 @@
+//! Where the rules are applied: the kernel by way of `nft` and `iptables`, or a memory of it for tests.
+
+use std::net::Ipv4Addr;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::{Error, Forward, Result, rules};
+
+/// How long one command may take.
+const COMMAND: Duration = Duration::from_secs(20);
+
+/// The node's packet filter, as far as fence writes it.
+#[async_trait]
+pub trait Firewall: Send + Sync + 'static {
+    /// Make these, and no others, the ports that lead to containers behind the bridge with this address.
+    async fn apply(&self, gateway: Ipv4Addr, forwards: &[Forward]) -> Result<()>;
+    /// Take everything of fence's away.
+    async fn clear(&self) -> Result<()>;
+}
+
+/// The kernel's nftables, and the one rule that Docker's own filter needs to let the connections pass.
+pub struct Nft {
+    table: String,
+    /// One writer at a time, so that an older set never replaces a newer one.
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl Nft {
+    /// The table of the node with this id.
+    pub fn new(node_id: &str) -> Nft {
+        let short: String = node_id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        Nft { table: format!("fence_{short}"), writing: tokio::sync::Mutex::new(()) }
+    }
+}
+
+#[async_trait]
+impl Firewall for Nft {
+    async fn apply(&self, gateway: Ipv4Addr, forwards: &[Forward]) -> Result<()> {
+        let _one = self.writing.lock().await;
+        let bridge = interface_of(gateway).unwrap_or_else(|| "docker0".into());
+        run("nft", "nftables", &["-f", "-"], &rules::table(&self.table, &bridge, forwards)).await?;
+        // A packet from the node's loopback to the bridge is a martian to the kernel unless this is set.
+        set(&format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"), "1")?;
+        pass_docker(&bridge).await
+    }
+
+    async fn clear(&self) -> Result<()> {
+        let _one = self.writing.lock().await;
+        run("nft", "nftables", &["-f", "-"], &rules::no_table(&self.table)).await
+    }
+}
+
+/// Docker drops what is forwarded to its bridge and was not published by it. Its chain DOCKER-USER is where others may
+/// let more pass: here, connections that a rule has led to the bridge.
+async fn pass_docker(bridge: &str) -> Result<()> {
+    const CHAIN: &str = "DOCKER-USER";
+    let rule = ["-o", bridge, "-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"];
+    if run("iptables", "iptables", &["-w", "5", "-n", "-L", CHAIN], "").await.is_err() {
+        // Docker does not filter here, so nothing has to be passed.
+        return Ok(());
+    }
+    let check: Vec<&str> = ["-w", "5", "-C", CHAIN].into_iter().chain(rule).collect();
+    if run("iptables", "iptables", &check, "").await.is_ok() {
+        return Ok(());
+    }
+    let insert: Vec<&str> = ["-w", "5", "-I", CHAIN].into_iter().chain(rule).collect();
+    run("iptables", "iptables", &insert, "").await
+}
+
+async fn run(program: &'static str, package: &'static str, arguments: &[&str], input: &str) -> Result<()> {
+    let missing = |source| Error::Missing { program, package, source };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(missing)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read its input says so by its status.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = tokio::time::timeout(COMMAND, child.wait_with_output()).await;
+    let output = output.map_err(|_| Error::TimedOut { program, seconds: COMMAND.as_secs() })?.map_err(missing)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let reason: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect();
+    Err(Error::Refused { program, reason })
+}
+
+fn set(path: &str, value: &str) -> Result<()> {
+    if std::fs::read_to_string(path).is_ok_and(|now| now.trim() == value) {
+        return Ok(());
+    }
+    std::fs::write(path, value).map_err(|source| Error::Setting { path: path.to_owned(), source })
+}
+
+/// The interface that has this address.
+fn interface_of(address: Ipv4Addr) -> Option<String> {
+    let has = |found: &nix::ifaddrs::InterfaceAddress| {
+        found.address.as_ref().and_then(|a| a.as_sockaddr_in()).is_some_and(|a| a.ip() == address)
+    };
+    nix::ifaddrs::getifaddrs().ok()?.find(has).map(|found| found.interface_name)
+}
+
+/// A packet filter that only remembers.
+#[derive(Debug, Default)]
+pub struct FakeFirewall {
+    forwards: Mutex<Vec<Forward>>,
+}
+
+impl FakeFirewall {
+    /// What was applied last.
+    pub fn forwards(&self) -> Vec<Forward> {
+        self.forwards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Firewall for FakeFirewall {
+    async fn apply(&self, _gateway: Ipv4Addr, forwards: &[Forward]) -> Result<()> {
+        *self.forwards.lock().unwrap_or_else(PoisonError::into_inner) = forwards.to_vec();
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.forwards.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! What can go wrong with a container, in terms a face can map to its own codes.
+
+use crate::container::{Handle, ProcessId, ProcessSpecError, SpecError};
+
+/// The result of a supervisor call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why the supervisor did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("unknown handle: {handle}")]
+    ContainerNotFound { handle: String },
+    #[error("unknown process: {process}")]
+    ProcessNotFound { handle: Handle, process: String },
+    #[error("property does not exist: {key}")]
+    PropertyNotFound { handle: Handle, key: String },
+    /// Garden's own words, which clients compare.
+    #[error("Handle '{handle}' already in use")]
+    HandleInUse { handle: Handle },
+    #[error("process id {process} already in use")]
+    ProcessExists { handle: Handle, process: ProcessId },
+    #[error("container already being destroyed")]
+    BeingDestroyed { handle: Handle },
+    /// The container is in a state in which this cannot be done.
+    #[error("could not {attempt} in {handle}: the container is {state}")]
+    WrongState { handle: Handle, attempt: &'static str, state: &'static str },
+    #[error("{message}")]
+    ExecutableNotFound { handle: Handle, message: String },
+    /// The container refused the process: no such user, a directory that cannot be made, a limit it cannot have.
+    #[error("{message}")]
+    ProcessRefused { handle: Handle, message: String },
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    ProcessSpec(#[from] ProcessSpecError),
+    /// This node's configuration forbids it.
+    #[error("{what} is not allowed on this node")]
+    NotAllowed { what: String, hint: &'static str },
+    /// The node has no more of it.
+    #[error("this node has no more {what}")]
+    Exhausted { what: String },
+    #[error("host port {port} is in use")]
+    PortInUse { port: u16 },
+    /// There is no image to make a container of.
+    #[error("the image {name} cannot be used: {reason}")]
+    ImageMissing { name: String, reason: String, temporary: bool },
+    #[error("could not {attempt} {what}")]
+    Engine { attempt: &'static str, what: String, #[source] source: engine::Error },
+    #[error("could not record {what} in the inventory")]
+    Inventory { what: String, #[source] source: crate::inventory::Error },
+    #[error("could not {attempt} for {handle}")]
+    Network { attempt: &'static str, handle: Handle, #[source] source: crate::network::Error },
+    #[error("could not {attempt} {path}")]
+    Files { attempt: &'static str, path: String, #[source] source: std::io::Error },
+    /// The container's first process does not answer. Temporary.
+    #[error("the first process of {handle} does not answer: {reason}")]
+    InitUnreachable { handle: Handle, reason: String },
+    /// The daemon is starting or stopping. Temporary.
+    #[error("fence is {0}; try again in a moment")]
+    NotReady(&'static str),
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anything being changed.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Error::Engine { source, .. } => source.is_temporary(),
+            Error::ImageMissing { temporary, .. } => *temporary,
+            Error::InitUnreachable { .. } | Error::NotReady(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The whole chain in one line, each cause once.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,166 @@
+//! Start and stop: the image's command as the process `main`, and the end of all processes.
+//!
+//! A stopped container keeps its first process and its files; `start` runs the image's command in it again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{ContainerId, ContainerState};
+use nix::libc::{SIGKILL, SIGTERM};
+use tokio::time::Instant;
+
+use super::entry::Entry;
+use super::process::init_failed;
+use super::{Error, Result, Supervisor};
+use crate::container::{ContainerInfo, Handle, MainInfo, ProcessId, ProcessSpec, State};
+
+/// How often TERM is sent again while stopping (Garden's own server does the same).
+const TERM_AGAIN: Duration = Duration::from_secs(1);
+/// How long killed processes may take to be gone.
+const KILLED: Duration = Duration::from_secs(10);
+/// How often to look whether they are.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Supervisor {
+    /// Run the image's command, or another one, as the process `main`. One that runs already is left alone.
+    pub async fn start(&self, handle: &Handle, command: Vec<String>) -> Result<ContainerInfo> {
+        let entry = self.entry(handle)?;
+        let _life = entry.life.lock().await;
+        if entry.link.process(&ProcessId::main()).is_some_and(|main| main.exit().is_none()) {
+            return Ok(self.describe(&entry));
+        }
+        self.revive(&entry).await?;
+        self.spawn_main(&entry, command).await?;
+        entry.change(&self.parts().inventory, |record| record.state = State::Active).await?;
+        Ok(self.describe(&entry))
+    }
+
+    /// End all processes of a container: TERM, and KILL for what is left after a while; or KILL at once.
+    pub async fn stop(&self, handle: &Handle, kill: bool) -> Result<()> {
+        let entry = self.entry(handle)?;
+        let supervisor = self.clone();
+        let stopped = tokio::spawn(async move {
+            let _life = entry.life.lock().await;
+            supervisor.stop_entry(&entry, kill).await
+        });
+        stopped.await.unwrap_or(Err(Error::NotReady("stopping")))
+    }
+
+    /// The same, by whoever holds the entry's life.
+    pub(super) async fn stop_entry(&self, entry: &Arc<Entry>, kill: bool) -> Result<()> {
+        match entry.record().state {
+            State::Active | State::Stopped => {}
+            State::Creating | State::Lost | State::Destroying => return self.check_running(entry, "stop the processes"),
+        }
+        if entry.record().pid != 0 {
+            self.end_processes(entry, kill).await.map_err(|error| init_failed(&entry.handle, error))?;
+        }
+        self.note_stopped(entry, None).await
+    }
+
+    /// The container is stopped, for this reason where it is one to tell.
+    pub(super) async fn note_stopped(&self, entry: &Arc<Entry>, event: Option<String>) -> Result<()> {
+        let main = entry.link.process(&ProcessId::main()).and_then(|main| main.exit());
+        entry
+            .change(&self.parts().inventory, |record| {
+                record.state = State::Stopped;
+                if record.started {
+                    record.main.exit_status = main.map(crate::init::Exit::status);
+                }
+                record.started = false;
+                record.events.extend(event);
+            })
+            .await
+    }
+
+    async fn end_processes(&self, entry: &Entry, kill: bool) -> crate::init::Result<()> {
+        let link = &entry.link;
+        if !kill {
+            let deadline = Instant::now() + self.policy().stop_timeout;
+            while Instant::now() < deadline {
+                link.signal_all(SIGTERM).await?;
+                let again = (Instant::now() + TERM_AGAIN).min(deadline);
+                if gone_before(link, again).await? {
+                    return Ok(());
+                }
+            }
+        }
+        let deadline = Instant::now() + KILLED;
+        while Instant::now() < deadline {
+            link.signal_all(SIGKILL).await?;
+            if gone_before(link, (Instant::now() + TERM_AGAIN).min(deadline)).await? {
+                return Ok(());
+            }
+        }
+        Err(crate::init::Error::Unreachable("its processes do not end, although they were killed".into()))
+    }
+
+    /// See to it that the container's first process runs.
+    async fn revive(&self, entry: &Arc<Entry>) -> Result<()> {
+        self.check_alive(entry)?;
+        let id = ContainerId(entry.record().engine_id.clone());
+        let seen = self.parts().engine.inspect(&id).await;
+        let seen = seen.map_err(|source| self.engine_failed("look at the container", entry, source))?;
+        if seen.state == ContainerState::Running && seen.pid != 0 && seen.pid == entry.record().pid {
+            return Ok(());
+        }
+        // Its directory may have gone with the host's last life.
+        std::fs::create_dir_all(&entry.directory).map_err(|source| {
+            let path = entry.directory.display().to_string();
+            Error::Files { attempt: "make", path, source }
+        })?;
+        self.run_first_process(entry, &id).await?;
+        self.apply_forwards().await
+    }
+
+    fn check_alive(&self, entry: &Entry) -> Result<()> {
+        match entry.record().state {
+            State::Active | State::Stopped if !entry.is_being_destroyed() => Ok(()),
+            _ => self.check_running(entry, "start the image's command"),
+        }
+    }
+
+    /// Start the process `main`; the caller holds the entry's life.
+    pub(super) async fn spawn_main(&self, entry: &Arc<Entry>, command: Vec<String>) -> Result<()> {
+        let main = ProcessId::main();
+        let spec = {
+            let record = entry.record();
+            let chosen = [command, record.spec.command.clone(), record.image.command.clone()];
+            let command = chosen.into_iter().find(|command| !command.is_empty()).unwrap_or_default();
+            let Some((path, args)) = command.split_first() else {
+                let message = format!("the image {} names no command to start, and none was given", record.image.name);
+                return Err(Error::ExecutableNotFound { handle: entry.handle.clone(), message });
+            };
+            ProcessSpec {
+                id: Some(main.clone()),
+                path: path.clone(),
+                args: args.to_vec(),
+                dir: record.image.working_dir.clone(),
+                user: record.image.user.clone(),
+                ..ProcessSpec::default()
+            }
+        };
+        // The end of an earlier one was told; its name is needed.
+        entry.link.collect(&main).await.map_err(|error| init_failed(&entry.handle, error))?;
+        let command: Vec<String> = std::iter::once(spec.path.clone()).chain(spec.args.iter().cloned()).collect();
+        drop(self.spawn(entry, spec).await?);
+        entry
+            .change(&self.parts().inventory, |record| {
+                record.started = true;
+                record.main = MainInfo { command, exit_status: None };
+            })
+            .await
+    }
+}
+
+async fn gone_before(link: &crate::init::Link, deadline: Instant) -> crate::init::Result<bool> {
+    loop {
+        if link.others().await? == 0 {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,161 @@
+//! The rules of a container's life. This is the one place that decides what may happen to a container, and the one
+//! owner of the table of containers; everything that changes one container is serialised by its entry.
+//!
+//! It knows no HTTP and no config store: faces call it, the node hands it its [`Policy`]. What it acknowledged is in
+//! the inventory before the caller hears of it.
+
+mod adopt;
+mod create;
+mod destroy;
+mod entry;
+mod error;
+mod grace;
+mod life;
+mod policy;
+mod ports;
+mod process;
+mod properties;
+mod status;
+mod watch;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use engine::Engine;
+
+pub use entry::Hold;
+pub use error::{Error, Result};
+pub use policy::{ConfigState, Policy};
+pub use process::{Attachment, Chunk, OutputReader, ProcessControl, Stream};
+pub use status::{Capacity, NodeStatus, NodeVersion};
+
+use crate::container::{ContainerInfo, Handle, Properties, State};
+use crate::image::Keeper;
+use crate::init::InitBinary;
+use crate::inventory::Inventory;
+use crate::network::{Firewall, PortPool};
+use entry::Entry;
+
+/// What a container's engine labels are called.
+pub const LABEL_INSTANCE: &str = "io.fence.instance";
+/// The label with the id of the node a container belongs to.
+pub const LABEL_NODE: &str = "io.fence.node";
+
+/// What a supervisor works with.
+pub struct Parts {
+    pub engine: Arc<dyn Engine>,
+    pub inventory: Inventory,
+    pub images: Keeper,
+    pub firewall: Arc<dyn Firewall>,
+    pub ports: PortPool,
+    /// The init that new containers get.
+    pub init: InitBinary,
+    /// Where each container's socket directory is made.
+    pub run_dir: PathBuf,
+    pub policy: tokio::sync::watch::Receiver<Arc<Policy>>,
+    pub node_name: String,
+    pub node_id: String,
+}
+
+/// The node's containers. Clones are the same supervisor.
+#[derive(Clone)]
+pub struct Supervisor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    table: Mutex<HashMap<Handle, Slot>>,
+    /// Whether rules were ever written, so that a node without ports needs no packet filter.
+    filtered: AtomicBool,
+    /// Held by whoever writes rules.
+    forwarding: tokio::sync::Mutex<()>,
+    ready: AtomicBool,
+    started_at: jiff::Timestamp,
+}
+
+/// A handle's place in the table.
+enum Slot {
+    /// Somebody is making a container of this name.
+    Reserved,
+    Taken(Arc<Entry>),
+}
+
+impl Supervisor {
+    /// A supervisor that knows of no containers yet; see [`Supervisor::adopt`].
+    pub fn new(parts: Parts) -> Supervisor {
+        let inner = Inner {
+            parts,
+            table: Mutex::default(),
+            filtered: AtomicBool::new(false),
+            forwarding: tokio::sync::Mutex::default(),
+            ready: AtomicBool::new(false),
+            started_at: jiff::Timestamp::now(),
+        };
+        Supervisor { inner: Arc::new(inner) }
+    }
+
+    /// The handles of the containers that have all these properties, sorted. Those being made are not among them.
+    pub fn list(&self, filter: &Properties) -> Vec<Handle> {
+        let has = |record: &crate::inventory::Record| {
+            record.state != State::Creating && filter.iter().all(|(key, value)| record.properties.get(key) == Some(value))
+        };
+        let mut handles: Vec<Handle> =
+            self.entries().into_iter().filter(|entry| has(&entry.record())).map(|entry| entry.handle.clone()).collect();
+        handles.sort();
+        handles
+    }
+
+    /// One container as it is now.
+    pub async fn info(&self, handle: &Handle) -> Result<ContainerInfo> {
+        Ok(self.describe(&*self.entry(handle)?))
+    }
+
+    /// All containers as they are now, sorted by handle.
+    pub async fn infos(&self) -> Vec<ContainerInfo> {
+        let mut entries = self.entries();
+        entries.retain(|entry| entry.record().state != State::Creating);
+        entries.sort_by(|a, b| a.handle.cmp(&b.handle));
+        entries.iter().map(|entry| self.describe(entry)).collect()
+    }
+
+    /// Keep the container from being destroyed for want of clients while the hold lives.
+    pub fn hold(&self, handle: &Handle) -> Result<Hold> {
+        Ok(Hold::new(self.entry(handle)?))
+    }
+
+    fn describe(&self, entry: &Entry) -> ContainerInfo {
+        entry.describe(&self.inner.parts.node_name)
+    }
+
+    fn parts(&self) -> &Parts {
+        &self.inner.parts
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        self.inner.parts.policy.borrow().clone()
+    }
+
+    /// The entry of a container that clients may know of.
+    fn entry(&self, handle: &Handle) -> Result<Arc<Entry>> {
+        match self.table().get(handle) {
+            Some(Slot::Taken(entry)) if entry.record().state != State::Creating => Ok(entry.clone()),
+            _ => Err(Error::ContainerNotFound { handle: handle.to_string() }),
+        }
+    }
+
+    fn entries(&self) -> Vec<Arc<Entry>> {
+        let table = self.table();
+        let taken = table.values().filter_map(|slot| match slot {
+            Slot::Taken(entry) => Some(entry.clone()),
+            Slot::Reserved => None,
+        });
+        taken.collect()
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Handle, Slot>> {
+        self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

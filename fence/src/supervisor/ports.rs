@@ -1,0 +1,89 @@
+//! Ports of the node that lead to containers.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::entry::Entry;
+use super::{Error, Result, Supervisor};
+use crate::container::{Handle, PortMapping, State};
+use crate::network::{Forward, PortGuard};
+
+impl Supervisor {
+    /// Lead a port of the node to one of a container. A host port of 0 is chosen, a container port of 0 is the same.
+    pub async fn net_in(&self, handle: &Handle, wanted: PortMapping) -> Result<PortMapping> {
+        let entry = self.entry(handle)?;
+        let _life = entry.life.lock().await;
+        let (mapping, guard) = self.take_port(wanted)?;
+        entry.change(&self.parts().inventory, |record| record.ports.push(mapping)).await?;
+        entry.ports().push(guard);
+        match self.apply_forwards().await {
+            Ok(()) => Ok(mapping),
+            Err(error) => {
+                entry.ports().retain(|guard| guard.port() != mapping.host_port);
+                entry.change(&self.parts().inventory, |record| record.ports.retain(|port| *port != mapping)).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Take one port from the pool, or this very one.
+    pub(super) fn take_port(&self, wanted: PortMapping) -> Result<(PortMapping, PortGuard)> {
+        let pool = &self.parts().ports;
+        let guard = match wanted.host_port {
+            0 => pool.any().ok_or(Error::Exhausted { what: "free ports".into() })?,
+            port => pool.this(port).ok_or(Error::PortInUse { port })?,
+        };
+        let host_port = guard.port();
+        let container_port = if wanted.container_port == 0 { host_port } else { wanted.container_port };
+        Ok((PortMapping { host_port, container_port }, guard))
+    }
+
+    /// Make the kernel's rules what the table of containers says they are.
+    pub async fn apply_forwards(&self) -> Result<()> {
+        // Held from reading the table to applying it, so that an older state never replaces a newer one.
+        let _one = self.inner.forwarding.lock().await;
+        let mut forwards = Vec::new();
+        let mut gateway = None;
+        let mut subject = None;
+        for entry in self.entries() {
+            let record = entry.record();
+            let (Ok(address), Ok(via)) = (record.ip.parse::<Ipv4Addr>(), record.gateway.parse::<Ipv4Addr>()) else {
+                continue;
+            };
+            if record.state == State::Destroying || record.state == State::Lost || record.ports.is_empty() {
+                continue;
+            }
+            gateway = Some(via);
+            subject = Some(entry.handle.clone());
+            forwards.extend(record.ports.iter().map(|port| Forward {
+                host_port: port.host_port,
+                address,
+                container_port: port.container_port,
+            }));
+        }
+        let firewall = &self.parts().firewall;
+        let (Some(gateway), Some(handle)) = (gateway, subject) else {
+            if self.inner.filtered.swap(false, Ordering::AcqRel) {
+                // Rules that lead nowhere do no harm; the next change takes them away.
+                if let Err(error) = firewall.clear().await {
+                    tracing::warn!(%error, "could not remove the rules for ports");
+                }
+            }
+            return Ok(());
+        };
+        self.inner.filtered.store(true, Ordering::Release);
+        let applied = firewall.apply(gateway, &forwards).await;
+        applied.map_err(|source| Error::Network { attempt: "lead ports to containers", handle, source })
+    }
+
+    /// Let go of a container's ports.
+    pub(super) async fn release_ports(&self, entry: &Arc<Entry>) -> Result<()> {
+        let had = !entry.record().ports.is_empty();
+        if had {
+            self.apply_forwards().await?;
+        }
+        entry.ports().clear();
+        Ok(())
+    }
+}

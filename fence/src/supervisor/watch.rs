@@ -1,0 +1,115 @@
+//! What happens to containers without anyone asking for it: their main process ends, the kernel or somebody at the
+//! engine's own controls ends them.
+
+use std::sync::{Arc, Weak};
+
+use engine::{ContainerId, Event, EventKind};
+use tokio::sync::mpsc;
+
+use super::entry::Entry;
+use super::Supervisor;
+use crate::container::{ProcessId, State};
+use crate::init::LinkEvent;
+
+impl Supervisor {
+    /// Watch over one container's processes for as long as it is there.
+    pub(super) fn watch_entry(&self, entry: &Arc<Entry>, mut events: mpsc::UnboundedReceiver<LinkEvent>) {
+        let supervisor = self.clone();
+        let entry: Weak<Entry> = Arc::downgrade(entry);
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                let Some(entry) = entry.upgrade() else { return };
+                let concerns_main = match event {
+                    // Main may have ended while nobody was connected.
+                    LinkEvent::Connected => true,
+                    LinkEvent::Ended { id, .. } => id == ProcessId::main(),
+                };
+                if concerns_main {
+                    supervisor.main_may_have_ended(&entry).await;
+                }
+            }
+        });
+    }
+
+    /// The end of the process `main` stops the container.
+    async fn main_may_have_ended(&self, entry: &Arc<Entry>) {
+        let _life = entry.life.lock().await;
+        let ended = || entry.link.process(&ProcessId::main()).is_some_and(|main| main.exit().is_some());
+        if entry.is_being_destroyed() || !entry.record().started || !ended() {
+            return;
+        }
+        tracing::info!(handle = %entry.handle, "the main process has ended; stopping the container");
+        if let Err(error) = self.stop_entry(entry, true).await {
+            tracing::warn!(handle = %entry.handle, error = error.chain(), "could not stop after the main process ended");
+        }
+    }
+
+    /// Something happened in the engine to a container of this node.
+    pub async fn engine_event(&self, event: &Event) {
+        match &event.kind {
+            EventKind::Died { id, .. } => self.died(id).await,
+            EventKind::Removed(id) => self.removed(id).await,
+            EventKind::OutOfMemory(id) => self.out_of_memory(id).await,
+            EventKind::ImageChanged(_) => self.parts().images.nudge(),
+            EventKind::Created(_) | EventKind::Started(_) => {}
+        }
+    }
+
+    fn by_engine_id(&self, id: &ContainerId) -> Option<Arc<Entry>> {
+        self.entries().into_iter().find(|entry| entry.record().engine_id == id.0)
+    }
+
+    /// A container's first process has ended, and with it all others.
+    pub(super) async fn died(&self, id: &ContainerId) {
+        let Some(entry) = self.by_engine_id(id) else { return };
+        let _life = entry.life.lock().await;
+        if entry.is_being_destroyed() || !matches!(entry.record().state, State::Active | State::Stopped) {
+            return;
+        }
+        // It may have been started again since; what runs now is what counts.
+        if self.parts().engine.inspect(id).await.is_ok_and(|now| now.pid != 0 && now.pid == entry.record().pid) {
+            return;
+        }
+        entry.link.ended();
+        tracing::warn!(handle = %entry.handle, "the container was ended behind fence's back");
+        self.note(&entry, State::Stopped, "ended by the engine or the kernel").await;
+    }
+
+    pub(super) async fn removed(&self, id: &ContainerId) {
+        let Some(entry) = self.by_engine_id(id) else { return };
+        let _life = entry.life.lock().await;
+        if entry.is_being_destroyed() || matches!(entry.record().state, State::Destroying | State::Creating) {
+            return;
+        }
+        entry.link.ended();
+        tracing::warn!(handle = %entry.handle, "the container was removed behind fence's back");
+        self.note(&entry, State::Lost, "removed from the engine by somebody else").await;
+    }
+
+    async fn note(&self, entry: &Arc<Entry>, state: State, event: &str) {
+        let noted = entry
+            .change(&self.parts().inventory, |record| {
+                if record.started {
+                    record.main.exit_status = Some(128 + nix::libc::SIGKILL);
+                }
+                record.state = state;
+                record.started = false;
+                record.pid = 0;
+                record.ip.clear();
+                record.events.push(event.to_owned());
+            })
+            .await;
+        if let Err(error) = noted {
+            tracing::error!(handle = %entry.handle, error = error.chain(), "could not record what happened to a container");
+        }
+    }
+
+    async fn out_of_memory(&self, id: &ContainerId) {
+        let Some(entry) = self.by_engine_id(id) else { return };
+        // Garden's own words.
+        let event = "Out of memory".to_owned();
+        if let Err(error) = entry.change(&self.parts().inventory, |record| record.events.push(event)).await {
+            tracing::error!(handle = %entry.handle, error = error.chain(), "could not record that memory ran out");
+        }
+    }
+}
