@@ -1,1 +1,15 @@
-//! To come.
+//! What all nodes of a cluster share: the config tree and its stores, and what a node is.
+//!
+//! * [`store`] keeps revisioned keys: the [`store::Store`] trait, SQLite for a micro cloud, memory for tests.
+//! * [`config`] is the tree in our words: paths, the typed schema, layers, history, and the live view of one node.
+//! * [`nodes`] says where a node keeps its files and what it knows of itself before it can read the tree.
+//! * [`process`] has the rules of processes and roles, and how their states are told.
+//!
+//! Nothing here starts a program or talks to an engine, and no type of a wrapped library crosses the boundary. The
+//! state belongs to the store; what this crate holds in memory is a view of it.
+
+pub mod config;
+pub mod files;
+pub mod nodes;
+pub mod process;
+pub mod store;

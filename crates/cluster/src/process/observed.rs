@@ -91,7 +91,15 @@ impl Observed {
     /// A process of which nothing is known but what is wanted.
     pub fn stopped(process: Process, wanted: Wanted) -> Self {
         let (state, generation, problem) = (State::Stopped, 0, String::new());
-        Observed { process, state, pid: None, since: None, problem, wanted, generation }
+        Observed {
+            process,
+            state,
+            pid: None,
+            since: None,
+            problem,
+            wanted,
+            generation,
+        }
     }
 
     /// Whether it is ready to be used.
@@ -101,7 +109,11 @@ impl Observed {
 
     /// Whether it is as it is wanted.
     pub fn is_in_order(&self) -> bool {
-        if self.wanted.is_running() { self.is_ready() } else { self.state == State::Stopped }
+        if self.wanted.is_running() {
+            self.is_ready()
+        } else {
+            self.state == State::Stopped
+        }
     }
 }
 
@@ -123,9 +135,15 @@ mod tests {
         assert!(stopped.is_in_order() && !stopped.is_ready());
         let dead = Observed::stopped(Process::Fence, Wanted::Running);
         assert!(!dead.is_in_order());
-        let external = Observed { state: State::Running, ..Observed::stopped(Process::Docker, Wanted::External) };
+        let external = Observed {
+            state: State::Running,
+            ..Observed::stopped(Process::Docker, Wanted::External)
+        };
         assert!(external.is_in_order());
-        let sick = Observed { problem: "it does not answer".into(), ..external };
+        let sick = Observed {
+            problem: "it does not answer".into(),
+            ..external
+        };
         assert!(!sick.is_in_order());
     }
 }

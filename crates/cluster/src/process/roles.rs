@@ -69,7 +69,10 @@ impl FromStr for Process {
     type Err = UnknownProcess;
 
     fn from_str(name: &str) -> Result<Self, UnknownProcess> {
-        Process::ALL.into_iter().find(|process| process.name() == name).ok_or_else(|| UnknownProcess(name.to_owned()))
+        Process::ALL
+            .into_iter()
+            .find(|process| process.name() == name)
+            .ok_or_else(|| UnknownProcess(name.to_owned()))
     }
 }
 
@@ -96,13 +99,19 @@ impl FromStr for Role {
     type Err = UnknownRole;
 
     fn from_str(name: &str) -> Result<Self, UnknownRole> {
-        Role::ALL.into_iter().find(|role| role.name() == name).ok_or_else(|| UnknownRole(name.to_owned()))
+        Role::ALL
+            .into_iter()
+            .find(|role| role.name() == name)
+            .ok_or_else(|| UnknownRole(name.to_owned()))
     }
 }
 
 /// The processes of these roles, in the order of starting.
 pub fn of_roles(roles: &[Role]) -> Vec<Process> {
-    Process::ALL.into_iter().filter(|process| roles.contains(&process.role())).collect()
+    Process::ALL
+        .into_iter()
+        .filter(|process| roles.contains(&process.role()))
+        .collect()
 }
 
 /// These processes, each once, in the order of starting.

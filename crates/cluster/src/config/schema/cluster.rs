@@ -1,0 +1,80 @@
+//! The component `cluster`: what concerns the whole cluster and no single process.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Applies, ComponentSchema, Key, Kind, image, independent};
+
+/// The component `cluster`, typed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ClusterConfig {
+    /// The cluster's name, for people.
+    pub name: String,
+    /// The host name under which clients reach the cluster.
+    pub endpoint: String,
+    /// How changes are remembered.
+    pub history: HistoryConfig,
+}
+
+/// How changes are remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct HistoryConfig {
+    /// How many changes are kept.
+    pub keep: u64,
+}
+
+pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
+    name: "cluster",
+    help: "what concerns the whole cluster",
+    check: independent,
+    keys: &[
+        Key {
+            path: "name",
+            aliases: &[],
+            kind: Kind::Text {
+                check: check_name,
+                accepts: "1 to 63 characters without control characters",
+            },
+            default: || json!("micro"),
+            help: "the cluster's name, for people",
+            applies: Applies::Live,
+            secret: false,
+        },
+        Key {
+            path: "endpoint",
+            aliases: &[],
+            kind: Kind::Text {
+                check: check_endpoint,
+                accepts: "a host name such as api.paas.example.com",
+            },
+            default: || json!("localhost"),
+            help: "the host name under which clients reach the cluster",
+            applies: Applies::Live,
+            secret: false,
+        },
+        Key {
+            path: "history/keep",
+            aliases: &[],
+            kind: Kind::Integer { min: 10, max: 100_000 },
+            default: || json!(1000),
+            help: "how many changes of the tree are remembered; older ones are forgotten with the next changes",
+            applies: Applies::Live,
+            secret: false,
+        },
+    ],
+};
+
+fn check_name(name: &str) -> Result<(), String> {
+    if name.trim().is_empty() || name.chars().count() > 63 || name.chars().any(char::is_control) {
+        return Err("this is not a name to show".to_owned());
+    }
+    Ok(())
+}
+
+fn check_endpoint(endpoint: &str) -> Result<(), String> {
+    if image::is_host(endpoint) {
+        Ok(())
+    } else {
+        Err(format!("{endpoint:?} is not a host name"))
+    }
+}
