@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod error;
+mod fence_api;
 mod ui;
 
 use std::process::ExitCode;

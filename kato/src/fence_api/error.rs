@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::wire::ErrorBody;
+use crate::error::Kind;
 
 /// The outcome of a call to fence.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -39,7 +40,7 @@ pub enum Error {
         action: &'static str,
         /// What the connection said.
         #[source]
-        source: hyper::Error,
+        source: io::Error,
     },
     /// The answer is not what this version of the interface says.
     #[error("fence was to {action} and answered what kato does not understand ({problem})")]
@@ -155,6 +156,25 @@ impl Error {
                 Some("kato container list".into())
             }
             Error::Refused(_) | Error::Request { .. } => None,
+        }
+    }
+}
+
+impl From<Error> for crate::error::Error {
+    fn from(error: Error) -> Self {
+        let kind = match (&error, error.refusal()) {
+            (_, Some(RefusalKind::ContainerNotFound | RefusalKind::ProcessNotFound)) => Kind::NotFound,
+            (_, Some(RefusalKind::Unavailable)) => Kind::Unreachable,
+            (_, Some(RefusalKind::Invalid | RefusalKind::Conflict)) => Kind::Refused,
+            (Error::Unreachable { .. } | Error::TimedOut { .. } | Error::Broken { .. }, _) => Kind::Unreachable,
+            _ => Kind::Failed,
+        };
+        let hint = error.hint().unwrap_or_default();
+        let shown = crate::error::Error::new(kind, error.to_string()).hint(hint);
+        match error {
+            Error::Unreachable { source, .. } | Error::Broken { source, .. } => shown.because(source),
+            Error::Request { source, .. } => shown.because(source),
+            _ => shown,
         }
     }
 }
