@@ -13,7 +13,7 @@ mod process;
 mod types;
 
 pub use calls::Client;
-pub use error::{Error, Result};
+pub use error::{Error, ErrorBody, Result};
 pub use hijack::{MainConnection, SideConnection};
 pub use http::{Address, Body, Head, Request, Response};
 pub use output::Output;

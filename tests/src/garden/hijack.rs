@@ -3,12 +3,12 @@
 use std::io::{self, BufReader, Read, Write};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::calls::{Client, check_version, escape, line, path, refusal, to_value};
 use super::error::{Error, Result};
 use super::http::{self, Body, Head, Request, Response, Socket};
-use super::types::ProcessSpec;
 
 /// The connection of a Run or an Attach: JSON objects both ways.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct SideConnection {
 
 impl Client {
     /// Start a process and take over its main connection; no side stream is opened.
-    pub fn open_run(&self, handle: &str, spec: &ProcessSpec) -> Result<MainConnection> {
+    pub fn open_run(&self, handle: &str, spec: &impl Serialize) -> Result<MainConnection> {
         let request = Request::new("POST", &path(handle, "/processes")).body(Body::Sized(line(&to_value(spec)?)));
         self.open_main(request.header("Content-Type", "application/json"))
     }
