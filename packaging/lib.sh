@@ -72,8 +72,16 @@ install_packages() {
     [ "${#missing[@]}" -gt 0 ] || return 0
     command -v apt-get >/dev/null || die "missing, and no apt-get to install them: ${missing[*]}"
     step "installing ${missing[*]}"
-    quietly as_root apt-get -q update
+    update_packages
     quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "${missing[@]}"
+}
+
+# Refreshes apt's lists, once a run.
+package_lists=old
+update_packages() {
+    [ "$package_lists" = old ] || return 0
+    quietly as_root apt-get -q update
+    package_lists=new
 }
 
 # Debian 13 has the client in a package of its own; before, docker.io holds both.
@@ -82,8 +90,9 @@ install_docker() {
     command -v docker >/dev/null || install_packages docker=docker-cli
 }
 
-# What building takes: a C compiler for the bundled SQLite, and the static C library for fence-init (libc6-dev).
-install_build_packages() { install_packages cc=gcc libc6-dev; }
+# What building takes: a C compiler for the bundled SQLite, the static C library for fence-init (libc6-dev), and the
+# certificates that cargo checks crates.io with.
+install_build_packages() { install_packages cc=gcc libc6-dev ca-certificates; }
 
 # --- Rust ------------------------------------------------------------------------------------------------------
 
@@ -101,6 +110,7 @@ need_cargo() {
     local wanted found
     wanted=$(workspace_key rust-version)
     if ! find_cargo; then
+        ! command -v apt-get >/dev/null || update_packages
         if ! apt-cache show rustup >/dev/null 2>&1; then
             die "cargo is missing; install it with: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
         fi
