@@ -19,9 +19,6 @@ pub enum Error {
     /// The file is not what it should be.
     #[error("{} is not a node file", path.display())]
     Parse { path: PathBuf, source: yaml_serde::Error },
-    /// The file parses, but a value in it cannot be used.
-    #[error("{} is not a node file: {reason}", path.display())]
-    Invalid { path: PathBuf, reason: String },
     /// The file could not be written.
     #[error("could not write {}", path.display())]
     Write { path: PathBuf, source: io::Error },

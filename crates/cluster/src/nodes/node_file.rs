@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 #[serde(deny_unknown_fields)]
 pub struct NodeFile {
     /// The node's name in the cluster; the host name unless chosen otherwise.
-    pub name: String,
+    pub name: Name,
     /// Made once at setup; containers carry it in the label `io.fence.node`.
     pub id: Uuid,
     /// What kind of cloud the node belongs to.
@@ -73,7 +73,7 @@ impl NodeFile {
     /// A new micro cloud's node with a fresh id.
     pub fn micro(name: &Name, docker: DockerSettings) -> Self {
         NodeFile {
-            name: name.as_str().to_owned(),
+            name: name.clone(),
             id: Uuid::now_v7(),
             kind: Kind::Micro,
             roles: vec![Role::Base, Role::Dea],
@@ -108,17 +108,10 @@ impl NodeFile {
                 source,
             },
         })?;
-        let node: NodeFile = yaml_serde::from_slice(&content).map_err(|source| Error::Parse {
+        yaml_serde::from_slice(&content).map_err(|source| Error::Parse {
             path: path.to_path_buf(),
             source,
-        })?;
-        match Name::new(&node.name) {
-            Ok(_) => Ok(node),
-            Err(error) => Err(Error::Invalid {
-                path: path.to_path_buf(),
-                reason: error.to_string(),
-            }),
-        }
+        })
     }
 }
 
@@ -185,7 +178,7 @@ mod tests {
             "name: a/b\nid: 0193b0f0-0000-7000-8000-000000000000\nkind: micro\nroles: [base]\n\
              docker: {socket: /s, managed: false}\n",
         );
-        assert!(matches!(NodeFile::load(&paths).unwrap_err(), Error::Invalid { .. }));
+        assert!(matches!(NodeFile::load(&paths).unwrap_err(), Error::Parse { .. }));
     }
 
     #[test]

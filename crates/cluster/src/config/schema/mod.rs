@@ -16,6 +16,7 @@ pub mod kind;
 mod near;
 
 pub use kind::Kind;
+pub(super) use near::nearest;
 
 /// What is shown in place of a secret value.
 pub const REDACTED: &str = "[redacted]";
@@ -107,6 +108,9 @@ static STANDARD: Schema = Schema {
 static COMPONENTS: [&ComponentSchema; 2] = [&cluster::SCHEMA, &fence::SCHEMA];
 
 impl Schema {
+    /// The schema that knows nothing.
+    pub const NONE: Schema = Schema { components: &[] };
+
     /// The schema of this release.
     pub fn standard() -> &'static Schema {
         &STANDARD
@@ -130,7 +134,7 @@ impl Schema {
         let Some(schema) = self.component(component) else {
             let names = self.components().map(|component| component.name);
             return Found::Unknown {
-                near: near::nearest(component, names).and_then(|name| KeyPath::parse(name).ok()),
+                near: nearest(component, names).and_then(|name| KeyPath::parse(name).ok()),
             };
         };
         if path.is_root() {
@@ -143,7 +147,7 @@ impl Schema {
         if schema.keys.iter().any(|key| key.path.starts_with(&prefix)) {
             return Found::Group;
         }
-        let near = near::nearest(path.as_str(), schema.keys.iter().flat_map(Key::names));
+        let near = nearest(path.as_str(), schema.keys.iter().flat_map(Key::names));
         Found::Unknown {
             near: near.and_then(|near| KeyPath::parse(&format!("{component}/{near}")).ok()),
         }
@@ -175,13 +179,20 @@ impl Schema {
 
     /// Every known leaf with its default.
     pub fn defaults(&self) -> Tree {
-        let leaf = |component: &'static str, key: &Key| {
-            let address = KeyPath::parse(&format!("{component}/{}", key.path)).ok()?;
-            Some((address, (key.default)()))
+        let leaves = |component: &'static ComponentSchema| {
+            component
+                .keys
+                .iter()
+                .filter_map(|key| Some((component.address(key)?, (key.default)())))
         };
-        self.components()
-            .flat_map(|c| c.keys.iter().filter_map(move |key| leaf(c.name, key)))
-            .collect()
+        self.components().flat_map(leaves).collect()
+    }
+}
+
+impl ComponentSchema {
+    /// The whole address of one of its keys. Always there: a test holds all keys to it.
+    pub fn address(&self, key: &Key) -> Option<KeyPath> {
+        KeyPath::parse(&format!("{}/{}", self.name, key.path)).ok()
     }
 }
 

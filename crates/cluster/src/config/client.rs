@@ -1,0 +1,290 @@
+//! The tree as programs use it: effective values, and changes that are checked and recorded in one transaction.
+//!
+//! Every change writes the same key (`config/head`) and rests on what was read of it, so that two changes never
+//! overlap, whoever makes them. The state is the store's; a [`Config`] holds none.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::edit::{self, Edit, Edited};
+use super::history::{self, Author, Record};
+use super::key::{KeyPath, Name};
+use super::layers::{self, HEAD, Head, Layers};
+use super::live::Live;
+use super::schema::{REDACTED, Schema};
+use super::target::{Scope, Target};
+use super::tree::{Change, Tree};
+use super::{Error, Result};
+use crate::store::limits::MAX_OPERATIONS;
+use crate::store::{Outcome, Page, Revision, Store, Txn};
+
+/// The most keys one command can change: what is left of a transaction beside head, record and forgotten records.
+pub const MAX_CHANGES: usize = MAX_OPERATIONS - 2 - history::MAX_FORGOTTEN;
+/// How often a change is tried again when others come in between.
+const TRIES: usize = 32;
+/// How long to wait before the first of these tries; it grows with each.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The tree in a store, seen from one node.
+#[derive(Clone)]
+pub struct Config {
+    store: Arc<dyn Store>,
+    node: Name,
+    schema: &'static Schema,
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    /// What the layer has at the target now, secrets redacted.
+    pub value: Option<Value>,
+    /// Of the configuration afterwards.
+    pub revision: Revision,
+    /// Keys that the schema does not know, and the nearest that it does.
+    pub unknown: Vec<(KeyPath, Option<KeyPath>)>,
+    /// This node's own value differs from the one that was set, and goes before it.
+    pub hidden_here: Option<Scope>,
+}
+
+/// Whether secret values are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// `[redacted]` in their place.
+    Redacted,
+    /// As they are.
+    Revealed,
+}
+
+impl Config {
+    /// The tree in `store`, as the node `node` sees it.
+    pub fn new(store: Arc<dyn Store>, node: Name) -> Self {
+        Config {
+            store,
+            node,
+            schema: Schema::standard(),
+        }
+    }
+
+    /// The node from which the tree is seen.
+    pub fn node(&self) -> &Name {
+        &self.node
+    }
+
+    /// What is known of keys.
+    pub fn schema(&self) -> &'static Schema {
+        self.schema
+    }
+
+    /// All layers at one revision, secrets included.
+    pub async fn layers(&self) -> Result<Layers> {
+        let mut entries = Vec::new();
+        for prefix in [layers::SECRET, layers::CONFIG] {
+            let range = self.store.range(prefix, Page::ALL).await;
+            entries.extend(
+                range
+                    .map_err(|source| Error::Store {
+                        attempt: "read",
+                        source,
+                    })?
+                    .entries,
+            );
+        }
+        Layers::read(
+            entries
+                .iter()
+                .map(|entry| (entry.key.as_str(), entry.value.as_slice(), entry.revision)),
+        )
+    }
+
+    /// What is effective at `target` for this node, or for the realm or node that `target` names; its layer's own
+    /// values alone if it asks for those. Secrets are redacted.
+    pub async fn get(&self, target: &Target) -> Result<Option<Value>> {
+        self.get_with(target, Secrets::Redacted).await
+    }
+
+    /// As [`Config::get`]; with [`Secrets::Revealed`] secrets are shown.
+    pub async fn get_with(&self, target: &Target, secrets: Secrets) -> Result<Option<Value>> {
+        Ok(self
+            .tree(target, secrets)
+            .await?
+            .nest(&self.schema.canonical(&target.address)))
+    }
+
+    /// The tree in which [`Config::get`] looks.
+    pub async fn tree(&self, target: &Target, secrets: Secrets) -> Result<Tree> {
+        let layers = self.layers().await?;
+        let tree = match (&target.scope, target.own) {
+            (scope, true) => layers.own(scope),
+            (Scope::Cluster, false) => layers.effective(self.schema, &Scope::Node(self.node.clone())),
+            (scope, false) => layers.effective(self.schema, scope),
+        };
+        Ok(self.shown(tree, secrets))
+    }
+
+    /// What is effective for this node, defaults included; secrets are redacted.
+    pub async fn effective(&self) -> Result<Tree> {
+        let here = Scope::Node(self.node.clone());
+        Ok(self.shown(self.layers().await?.effective(self.schema, &here), Secrets::Redacted))
+    }
+
+    /// Nothing is at `target`: the error that says so, with the nearest name.
+    pub async fn not_found(&self, target: &Target) -> Error {
+        match self.tree(target, Secrets::Redacted).await {
+            Ok(tree) => edit::not_found(self.schema, &tree, target),
+            Err(error) => error,
+        }
+    }
+
+    /// Put a value in place of what is at `target`, all leaves below included. `force` lets a key change its type.
+    pub async fn set(&self, target: &Target, value: Value, force: bool, author: &Author) -> Result<Changed> {
+        self.change(target, Edit::Set(value), force, author).await
+    }
+
+    /// Take what is at `target` and below it away.
+    pub async fn del(&self, target: &Target, author: &Author) -> Result<Changed> {
+        self.change(target, Edit::Del, false, author).await
+    }
+
+    /// Add a value to the end of the list at `target`.
+    pub async fn push(&self, target: &Target, value: Value, author: &Author) -> Result<Changed> {
+        self.change(target, Edit::Push(value), false, author).await
+    }
+
+    /// Take the first of these values that is in the list at `target` out of it.
+    pub async fn pop(&self, target: &Target, values: Vec<Value>, author: &Author) -> Result<Changed> {
+        self.change(target, Edit::Pop(values), false, author).await
+    }
+
+    /// The newest changes, newest first.
+    pub async fn history(&self, limit: usize) -> Result<Vec<Record>> {
+        history::list(self.store.as_ref(), limit).await
+    }
+
+    /// This node's settings from now on, kept in the file `cache` for the time when the store is gone.
+    pub async fn watch(&self, cache: &Path) -> Result<Live> {
+        Live::start(self.store.clone(), self.node.clone(), self.schema, cache.to_owned()).await
+    }
+
+    async fn change(&self, target: &Target, edit: Edit, force: bool, author: &Author) -> Result<Changed> {
+        for tried in 0..TRIES {
+            let layers = self.layers().await?;
+            let edited = edit::apply(&layers, self.schema, target, edit.clone(), force)?;
+            let changes = layers.own(&target.scope).diff(&edited.tree);
+            if changes.is_empty() {
+                return Ok(self.changed(target, &layers, edited, layers.revision));
+            }
+            let txn = self.transaction(&layers, target, &changes, author).await?;
+            let outcome = self.store.txn(txn).await.map_err(|source| Error::Store {
+                attempt: "change",
+                source,
+            })?;
+            if let Outcome::Done(revision) = outcome {
+                return Ok(self.changed(target, &layers, edited, revision));
+            }
+            tokio::time::sleep(PAUSE * u32::try_from(tried).unwrap_or(u32::MAX)).await;
+        }
+        Err(Error::Contended { tries: TRIES })
+    }
+
+    /// The leaves, the head and the record of a change, if nothing else changed meanwhile.
+    async fn transaction(&self, layers: &Layers, target: &Target, changes: &[Change], author: &Author) -> Result<Txn> {
+        if changes.len() > MAX_CHANGES {
+            return Err(Error::TooMuch {
+                count: changes.len(),
+                what: "keys changed",
+                limit: MAX_CHANGES,
+            });
+        }
+        let number = layers.last_change + 1;
+        let record = Record::new(number, author, &target.scope, changes, self.schema);
+        let mut txn = Txn::new()
+            .when(HEAD, layers.revision)
+            .put(
+                HEAD,
+                json(
+                    HEAD,
+                    &Head {
+                        format: layers::FORMAT,
+                        last: number,
+                    },
+                )?,
+            )
+            .put(history::record_key(number), json("history", &record)?);
+        for old in history::too_many(self.store.as_ref(), number, self.kept(layers)).await? {
+            txn = txn.delete(old);
+        }
+        for change in changes {
+            let key = layers::leaf_key(&target.scope, &change.path, self.schema.is_secret(&change.path));
+            txn = match &change.new {
+                Some(value) => txn.put(key.clone(), json(&key, value)?),
+                None => txn.delete(key),
+            };
+        }
+        Ok(txn)
+    }
+
+    /// How many records of changes are kept.
+    fn kept(&self, layers: &Layers) -> u64 {
+        let key = KeyPath::parse("cluster/history/keep").unwrap_or_default();
+        let effective = layers.effective(self.schema, &Scope::Cluster);
+        let default = || self.schema.defaults().leaf(&key).and_then(Value::as_u64);
+        effective
+            .leaf(&key)
+            .and_then(Value::as_u64)
+            .or_else(default)
+            .unwrap_or(u64::MAX)
+    }
+
+    fn changed(&self, target: &Target, before: &Layers, edited: Edited, revision: Revision) -> Changed {
+        let at = self.schema.canonical(&target.address);
+        let here = Scope::Node(self.node.clone());
+        let after = before.with(&target.scope, edited.tree.clone());
+        let seen_here = after.effective(self.schema, &here).nest(&at);
+        let set = after.effective(self.schema, &target.scope).nest(&at);
+        let concerns_here = match &target.scope {
+            Scope::Cluster => true,
+            Scope::Realm(realm) => after.realm_of(&self.node) == Some(realm),
+            Scope::Node(_) => false,
+        };
+        Changed {
+            value: self.shown(edited.tree, Secrets::Redacted).nest(&at),
+            revision,
+            unknown: edited.unknown,
+            hidden_here: (concerns_here && seen_here != set).then_some(here),
+        }
+    }
+
+    fn shown(&self, tree: Tree, secrets: Secrets) -> Tree {
+        let redact = |(path, value): (&KeyPath, &Value)| {
+            let redacted = secrets == Secrets::Redacted && self.schema.is_secret(path);
+            (
+                path.clone(),
+                if redacted { Value::from(REDACTED) } else { value.clone() },
+            )
+        };
+        tree.iter().map(redact).collect()
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is written to the store under `key`.
+fn json(key: &str, value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|source| Error::Corrupt {
+        key: key.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;
