@@ -21,13 +21,21 @@ const UNFINISHED: &str = ".new";
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error("could not make the directory {path}")]
-    Directory { path: PathBuf, #[source] source: io::Error },
+    Directory {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("{path} is there and is not a socket; move it away")]
     NotASocket { path: PathBuf },
     #[error("another process answers at {path}")]
     InUse { path: PathBuf },
     #[error("could not listen at {path}")]
-    Socket { path: PathBuf, #[source] source: io::Error },
+    Socket {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("garden/listen is {given:?}, which is not an address of the form HOST:PORT, such as 127.0.0.1:7777")]
     Address { given: String },
     #[error(
@@ -36,7 +44,11 @@ pub enum BindError {
     )]
     NotLoopback { given: String },
     #[error("could not listen on {address}")]
-    Tcp { address: SocketAddr, #[source] source: io::Error },
+    Tcp {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// What the server accepts from. The socket's file goes away with it.
@@ -50,11 +62,17 @@ pub struct Listeners {
 impl Listeners {
     /// Listen at `socket`, and at `listen` (`HOST:PORT` of the loopback interface) unless it is empty.
     pub async fn bind(socket: &Path, listen: &str) -> Result<Listeners, BindError> {
-        let address = if listen.is_empty() { None } else { Some(loopback(listen)?) };
+        let address = if listen.is_empty() {
+            None
+        } else {
+            Some(loopback(listen)?)
+        };
         let tcp = match address {
-            Some(address) => {
-                Some(TcpListener::bind(address).await.map_err(|source| BindError::Tcp { address, source })?)
-            }
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|source| BindError::Tcp { address, source })?,
+            ),
             None => None,
         };
         let (unix, file) = bind_socket(socket).await?;
@@ -75,14 +93,19 @@ impl Listeners {
 /// The address that the setting means.
 fn loopback(given: &str) -> Result<SocketAddr, BindError> {
     let address = match given.strip_prefix("localhost:") {
-        Some(port) => port.parse().ok().map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        Some(port) => port
+            .parse()
+            .ok()
+            .map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
         None => given.parse().ok(),
     };
     match address {
-        None => Err(BindError::Address { given: given.to_owned() }),
-        Some(address) if !address.ip().to_canonical().is_loopback() => {
-            Err(BindError::NotLoopback { given: given.to_owned() })
-        }
+        None => Err(BindError::Address {
+            given: given.to_owned(),
+        }),
+        Some(address) if !address.ip().to_canonical().is_loopback() => Err(BindError::NotLoopback {
+            given: given.to_owned(),
+        }),
         Some(address) => Ok(address),
     }
 }
@@ -106,10 +129,15 @@ impl Drop for SocketFile {
 /// The socket is made under another name and renamed when it is ready: at no time can anybody else connect to it,
 /// and a stale file of that name is replaced in the same step.
 async fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
-    let failed = |source| BindError::Socket { path: path.to_owned(), source };
+    let failed = |source| BindError::Socket {
+        path: path.to_owned(),
+        source,
+    };
     let directory = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(directory)
-        .map_err(|source| BindError::Directory { path: directory.to_owned(), source })?;
+    std::fs::create_dir_all(directory).map_err(|source| BindError::Directory {
+        path: directory.to_owned(),
+        source,
+    })?;
     refuse_if_served(path).await?;
     let unfinished = directory.join(UNFINISHED);
     match std::fs::remove_file(&unfinished) {
@@ -120,14 +148,25 @@ async fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile), BindErro
     let inode = open_to_group(&unfinished)
         .and_then(|inode| std::fs::rename(&unfinished, path).map(|()| inode))
         .map_err(failed)?;
-    Ok((listener, SocketFile { path: path.to_owned(), inode }))
+    Ok((
+        listener,
+        SocketFile {
+            path: path.to_owned(),
+            inode,
+        },
+    ))
 }
 
 /// A socket file that nobody answers at is what a killed fence leaves behind; anything else is not ours to replace.
 async fn refuse_if_served(path: &Path) -> Result<(), BindError> {
     let found = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(BindError::Socket { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(BindError::Socket {
+                path: path.to_owned(),
+                source,
+            });
+        }
         Ok(found) => found,
     };
     if !found.file_type().is_socket() {
@@ -135,7 +174,10 @@ async fn refuse_if_served(path: &Path) -> Result<(), BindError> {
     }
     match UnixStream::connect(path).await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        Err(source) => Err(BindError::Socket { path: path.to_owned(), source }),
+        Err(source) => Err(BindError::Socket {
+            path: path.to_owned(),
+            source,
+        }),
         Ok(_) => Err(BindError::InUse { path: path.to_owned() }),
     }
 }
@@ -157,14 +199,33 @@ mod tests {
 
     #[test]
     fn only_loopback_addresses_are_taken() {
-        for fine in ["127.0.0.1:7777", "127.8.0.1:0", "[::1]:80", "localhost:7777", "[::ffff:127.0.0.1]:1"] {
+        for fine in [
+            "127.0.0.1:7777",
+            "127.8.0.1:0",
+            "[::1]:80",
+            "localhost:7777",
+            "[::ffff:127.0.0.1]:1",
+        ] {
             assert!(loopback(fine).is_ok(), "{fine}");
         }
         for reachable in ["0.0.0.0:7777", "[::]:7777", "192.168.1.1:80", "8.8.8.8:53"] {
-            assert!(matches!(loopback(reachable), Err(BindError::NotLoopback { .. })), "{reachable}");
+            assert!(
+                matches!(loopback(reachable), Err(BindError::NotLoopback { .. })),
+                "{reachable}"
+            );
         }
-        for nonsense in ["7777", "localhost", "localhost:", "127.0.0.1", "example.com:80", "localhost:70000"] {
-            assert!(matches!(loopback(nonsense), Err(BindError::Address { .. })), "{nonsense}");
+        for nonsense in [
+            "7777",
+            "localhost",
+            "localhost:",
+            "127.0.0.1",
+            "example.com:80",
+            "localhost:70000",
+        ] {
+            assert!(
+                matches!(loopback(nonsense), Err(BindError::Address { .. })),
+                "{nonsense}"
+            );
         }
     }
 
@@ -198,7 +259,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("garden.sock");
         std::fs::write(&path, "mine").unwrap();
-        assert!(matches!(Listeners::bind(&path, "").await, Err(BindError::NotASocket { .. })));
+        assert!(matches!(
+            Listeners::bind(&path, "").await,
+            Err(BindError::NotASocket { .. })
+        ));
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     }
 

@@ -29,8 +29,8 @@ pub enum BodyError {
     Length,
     #[error("the request's body is not chunked as announced")]
     Chunks,
-    #[error("could not read the request's body")]
-    Read(#[source] io::Error),
+    #[error("could not read the request's body: {0}")]
+    Read(io::Error),
 }
 
 /// How the end of a body is told.
@@ -52,7 +52,10 @@ where
     }
     let reading = async {
         if head.names(EXPECT, "100-continue") {
-            writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(BodyError::Read)?;
+            writer
+                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .await
+                .map_err(BodyError::Read)?;
             writer.flush().await.map_err(BodyError::Read)?;
         }
         match framing {
@@ -60,7 +63,9 @@ where
             Framing::Chunked => read_chunks(reader).await,
         }
     };
-    tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or(Err(BodyError::TooSlow))
+    tokio::time::timeout(BODY_TIMEOUT, reading)
+        .await
+        .unwrap_or(Err(BodyError::TooSlow))
 }
 
 fn framing(head: &RequestHead) -> Result<Framing, BodyError> {
@@ -68,11 +73,18 @@ fn framing(head: &RequestHead) -> Result<Framing, BodyError> {
     if head.headers.contains_key(TRANSFER_ENCODING) {
         // With both, two readers could disagree on where the body ends.
         let chunked = head.names(TRANSFER_ENCODING, "chunked") && lengths.iter().next().is_none();
-        return if chunked { Ok(Framing::Chunked) } else { Err(BodyError::Length) };
+        return if chunked {
+            Ok(Framing::Chunked)
+        } else {
+            Err(BodyError::Length)
+        };
     }
     let mut found = None;
     for value in lengths {
-        let digits = value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+        let digits = value
+            .to_str()
+            .ok()
+            .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
         let length: u64 = digits.and_then(|text| text.parse().ok()).ok_or(BodyError::Length)?;
         if found.is_some_and(|other| other != length) {
             return Err(BodyError::Length);
@@ -92,11 +104,7 @@ async fn read_exactly(reader: &mut (impl AsyncBufRead + Unpin), length: usize) -
 }
 
 /// Append exactly `length` bytes; memory is taken as they arrive, not as they are announced.
-async fn append(
-    reader: &mut (impl AsyncBufRead + Unpin),
-    body: &mut BytesMut,
-    length: usize,
-) -> Result<(), BodyError> {
+async fn append(reader: &mut (impl AsyncBufRead + Unpin), body: &mut BytesMut, length: usize) -> Result<(), BodyError> {
     let mut part = reader.take(length as u64);
     let until = body.len() + length;
     while body.len() < until {
@@ -140,8 +148,16 @@ async fn skip_trailer(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<(), Bo
 /// A line with its end.
 async fn read_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>, BodyError> {
     let mut line = Vec::new();
-    reader.take(MAX_LINE).read_until(b'\n', &mut line).await.map_err(BodyError::Read)?;
-    if line.ends_with(b"\n") { Ok(line) } else { Err(BodyError::Chunks) }
+    reader
+        .take(MAX_LINE)
+        .read_until(b'\n', &mut line)
+        .await
+        .map_err(BodyError::Read)?;
+    if line.ends_with(b"\n") {
+        Ok(line)
+    } else {
+        Err(BodyError::Chunks)
+    }
 }
 
 #[cfg(test)]
@@ -155,26 +171,36 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        RequestHead { method: http::Method::POST, uri: "/".parse().unwrap(), headers }
+        RequestHead {
+            method: http::Method::POST,
+            uri: "/".parse().unwrap(),
+            headers,
+        }
     }
 
     /// The body, what was left in the stream, and what was said to the client.
-    async fn read_from(
-        fields: &[(&'static str, &str)],
-        stream: &[u8],
-    ) -> Result<(String, String, String), BodyError> {
+    async fn read_from(fields: &[(&'static str, &str)], stream: &[u8]) -> Result<(String, String, String), BodyError> {
         let mut reader = BufReader::with_capacity(7, stream);
         let mut said = Vec::new();
         let body = read(&head(fields), &mut reader, &mut said).await?;
         let mut rest = String::new();
         reader.read_to_string(&mut rest).await.unwrap();
-        Ok((String::from_utf8(body.to_vec()).unwrap(), rest, String::from_utf8(said).unwrap()))
+        Ok((
+            String::from_utf8(body.to_vec()).unwrap(),
+            rest,
+            String::from_utf8(said).unwrap(),
+        ))
     }
 
     #[tokio::test]
     async fn a_body_of_known_length_leaves_the_rest() {
-        let (body, rest, said) = read_from(&[("content-length", "11")], b"hello there{more}").await.unwrap();
-        assert_eq!((body.as_str(), rest.as_str(), said.as_str()), ("hello there", "{more}", ""));
+        let (body, rest, said) = read_from(&[("content-length", "11")], b"hello there{more}")
+            .await
+            .unwrap();
+        assert_eq!(
+            (body.as_str(), rest.as_str(), said.as_str()),
+            ("hello there", "{more}", "")
+        );
     }
 
     #[tokio::test]
@@ -206,24 +232,46 @@ mod tests {
             &[("content-length", "2"), ("transfer-encoding", "chunked")],
             &[("transfer-encoding", "gzip")],
         ] {
-            assert!(matches!(read_from(fields, b"{}").await, Err(BodyError::Length)), "{fields:?}");
+            assert!(
+                matches!(read_from(fields, b"{}").await, Err(BodyError::Length)),
+                "{fields:?}"
+            );
         }
     }
 
     #[tokio::test]
     async fn bodies_are_bounded_before_they_are_read() {
         let long = (MAX_BODY + 1).to_string();
-        assert!(matches!(read_from(&[("content-length", &long)], b"").await, Err(BodyError::TooLarge)));
+        assert!(matches!(
+            read_from(&[("content-length", &long)], b"").await,
+            Err(BodyError::TooLarge)
+        ));
         let chunked = [("transfer-encoding", "chunked")];
-        assert!(matches!(read_from(&chunked, b"ffffffff\r\n").await, Err(BodyError::TooLarge)));
+        assert!(matches!(
+            read_from(&chunked, b"ffffffff\r\n").await,
+            Err(BodyError::TooLarge)
+        ));
         let endless = "x".repeat(MAX_LINE as usize + 1);
-        assert!(matches!(read_from(&chunked, endless.as_bytes()).await, Err(BodyError::Chunks)));
-        assert!(matches!(read_from(&chunked, b"2\r\nabc\r\n").await, Err(BodyError::Chunks)));
+        assert!(matches!(
+            read_from(&chunked, endless.as_bytes()).await,
+            Err(BodyError::Chunks)
+        ));
+        assert!(matches!(
+            read_from(&chunked, b"2\r\nabc\r\n").await,
+            Err(BodyError::Chunks)
+        ));
     }
 
     #[tokio::test]
     async fn a_body_that_ends_early_is_an_error() {
-        assert!(matches!(read_from(&[("content-length", "3")], b"ab").await, Err(BodyError::Read(_))));
-        assert!(read_from(&[("transfer-encoding", "chunked")], b"5\r\nab").await.is_err());
+        assert!(matches!(
+            read_from(&[("content-length", "3")], b"ab").await,
+            Err(BodyError::Read(_))
+        ));
+        assert!(
+            read_from(&[("transfer-encoding", "chunked")], b"5\r\nab")
+                .await
+                .is_err()
+        );
     }
 }

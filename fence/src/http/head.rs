@@ -51,10 +51,18 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Received, Hea
     loop {
         let got = stream.read_buf(&mut bytes).await.map_err(HeadError::Read)?;
         if got == 0 {
-            return Err(if bytes.is_empty() { HeadError::Closed } else { HeadError::Unfinished });
+            return Err(if bytes.is_empty() {
+                HeadError::Closed
+            } else {
+                HeadError::Unfinished
+            });
         }
         if let Some((head, length)) = parse(&bytes)? {
-            return Ok(Received { head, bytes: bytes.freeze(), length });
+            return Ok(Received {
+                head,
+                bytes: bytes.freeze(),
+                length,
+            });
         }
         if bytes.len() >= MAX_HEAD {
             return Err(HeadError::TooLarge);
@@ -99,7 +107,9 @@ impl RequestHead {
     /// Whether a browser sent this for a web page. Garden clients send none of these fields, browsers always do with
     /// what a page of another origin could cause.
     pub fn is_from_a_web_page(&self) -> bool {
-        ["origin", "sec-fetch-site", "sec-fetch-mode"].iter().any(|field| self.headers.contains_key(*field))
+        ["origin", "sec-fetch-site", "sec-fetch-mode"]
+            .iter()
+            .any(|field| self.headers.contains_key(*field))
     }
 }
 
@@ -142,14 +152,23 @@ mod tests {
 
     #[tokio::test]
     async fn nonsense_is_refused() {
-        assert!(matches!(read_from(b"\x16\x03\x01\x02\x00").await, Err(HeadError::Malformed(_))));
-        assert!(matches!(read_from(b"GET / HTTP/1.1\r\nHo").await, Err(HeadError::Unfinished)));
+        assert!(matches!(
+            read_from(b"\x16\x03\x01\x02\x00").await,
+            Err(HeadError::Malformed(_))
+        ));
+        assert!(matches!(
+            read_from(b"GET / HTTP/1.1\r\nHo").await,
+            Err(HeadError::Unfinished)
+        ));
         assert!(matches!(read_from(b"").await, Err(HeadError::Closed)));
     }
 
     #[tokio::test]
     async fn lists_are_searched_without_case() {
-        let head = read_from(b"GET / HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\r\n").await.unwrap().head;
+        let head = read_from(b"GET / HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\r\n")
+            .await
+            .unwrap()
+            .head;
         assert!(head.names(http::header::CONNECTION, "upgrade"));
         assert!(!head.names(http::header::CONNECTION, "close"));
         assert!(!head.is_from_a_web_page());

@@ -26,23 +26,36 @@ pub use server::{Faces, Options, serve};
 
 use std::sync::Arc;
 
-use crate::container::Handle;
+use crate::container::{Handle, ProcessId};
 use crate::supervisor::{self, Hold, Supervisor};
 
 /// Everything this socket answers.
 pub fn faces(supervisor: Supervisor) -> Faces {
     let router = garden::router(supervisor.clone()).merge(own::router(supervisor.clone()));
-    let hijack = move |head: &head::RequestHead| {
-        garden::hijack(&supervisor, head).or_else(|| own::hijack(&supervisor, head))
-    };
-    Faces { router, hijack: Arc::new(hijack) }
+    let hijack =
+        move |head: &head::RequestHead| garden::hijack(&supervisor, head).or_else(|| own::hijack(&supervisor, head));
+    Faces {
+        router,
+        hijack: Arc::new(hijack),
+    }
 }
 
 /// The container that a request names, held for as long as the request lasts. What is no handle names no container.
 fn container(supervisor: &Supervisor, name: &str) -> supervisor::Result<(Handle, Hold)> {
     let Ok(handle) = name.parse::<Handle>() else {
-        return Err(supervisor::Error::ContainerNotFound { handle: name.to_owned() });
+        return Err(supervisor::Error::ContainerNotFound {
+            handle: name.to_owned(),
+        });
     };
     let hold = supervisor.hold(&handle)?;
     Ok((handle, hold))
+}
+
+/// The process that a request names. What is no process id names no process.
+fn process_id(handle: &Handle, name: &str) -> supervisor::Result<ProcessId> {
+    let unknown = |_| supervisor::Error::ProcessNotFound {
+        handle: handle.clone(),
+        process: name.to_owned(),
+    };
+    name.parse().map_err(unknown)
 }

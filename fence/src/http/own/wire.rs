@@ -1,0 +1,77 @@
+//! The JSON types of our own routes. No conversions, no checks. What fence says of containers and of the node is
+//! [`ContainerInfo`](crate::container::ContainerInfo) and the supervisor's status types, as they are.
+
+use serde::{Deserialize, Serialize};
+
+use crate::http::garden::wire as garden;
+use crate::http::json::items;
+
+/// The body of every answer that is no success: Garden's, and what to do about it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    #[serde(flatten)]
+    pub error: garden::Error,
+    /// The next command, or nothing.
+    pub hint: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Create {
+    pub spec: garden::ContainerSpec,
+    /// Start the image's command, or `command`.
+    pub start: bool,
+    #[serde(deserialize_with = "items")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Start {
+    #[serde(deserialize_with = "items")]
+    pub command: Vec<String>,
+}
+
+/// The first frame.
+#[derive(Debug, Serialize)]
+pub struct Attached<'a> {
+    pub process_id: &'a str,
+    pub stream_id: &'a str,
+    pub tty: bool,
+}
+
+/// The last frame of a process that ended.
+#[derive(Debug, Serialize)]
+pub struct Exited {
+    pub exit_status: i32,
+}
+
+/// The last frame when the attachment ends and the process does not.
+#[derive(Debug, Serialize)]
+pub struct Failed<'a> {
+    pub error: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Dropped {
+    pub dropped: DroppedPart,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DroppedPart {
+    pub stream: crate::supervisor::Stream,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Signal {
+    pub signal: i32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Size {
+    pub columns: u16,
+    pub rows: u16,
+}
