@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use engine::{Container, ContainerState, Labels};
+use engine::{Container, ContainerState};
 
 use super::entry::Entry;
-use super::{Error, LABEL_INSTANCE, LABEL_NODE, Result, Slot, Supervisor};
+use super::{Error, LABEL_INSTANCE, Result, Slot, Supervisor};
 use crate::container::State;
 use crate::init::Link;
 use crate::inventory::Record;
@@ -23,7 +23,10 @@ impl Supervisor {
     /// Take over every container of the inventory. Needs no engine, so that fence is there at once.
     pub async fn adopt(&self) -> Result<usize> {
         let records = self.parts().inventory.all().await;
-        let records = records.map_err(|source| Error::Inventory { what: "what is there".into(), source })?;
+        let records = records.map_err(|source| Error::Inventory {
+            what: "what is there".into(),
+            source,
+        })?;
         let count = records.len();
         for record in records {
             let handle = record.handle.clone();
@@ -49,8 +52,11 @@ impl Supervisor {
         if record.pid != 0 {
             link.expect(record.pid);
         }
-        let ports: Vec<PortGuard> =
-            record.ports.iter().filter_map(|port| self.parts().ports.again(port.host_port)).collect();
+        let ports: Vec<PortGuard> = record
+            .ports
+            .iter()
+            .filter_map(|port| self.parts().ports.again(port.host_port))
+            .collect();
         let entry = Arc::new(Entry::new(record, link, directory, ports));
         self.table().insert(entry.handle.clone(), Slot::Taken(entry.clone()));
         self.watch_entry(&entry, events);
@@ -60,17 +66,21 @@ impl Supervisor {
 
     /// Compare what is recorded with what the engine has, and act on the difference. Safe to repeat at any time.
     pub async fn reconcile(&self) -> Result<()> {
-        let labels: Labels = [(LABEL_NODE.to_owned(), self.parts().node_id.clone())].into();
         // The records first: what appears in the engine only later is newer than this look.
         let entries = self.entries();
-        let found = self.parts().engine.list(&labels).await;
-        let found = found.map_err(|source| Error::Engine { attempt: "list", what: "the containers".into(), source })?;
+        let found = self.parts().engine.list(&self.labels()).await;
+        let found = found.map_err(|source| Error::Engine {
+            attempt: "list",
+            what: "the containers".into(),
+            source,
+        })?;
         let by_instance: HashMap<&str, &Container> = found
             .iter()
             .filter_map(|container| Some((container.labels.get(LABEL_INSTANCE)?.as_str(), container)))
             .collect();
         for entry in &entries {
-            self.reconcile_entry(entry, by_instance.get(entry.instance.as_str()).copied()).await;
+            self.reconcile_entry(entry, by_instance.get(entry.instance.as_str()).copied())
+                .await;
         }
         self.remove_strays(&found).await;
         self.apply_forwards().await
@@ -89,7 +99,13 @@ impl Supervisor {
                 drop(life);
                 let id = engine::ContainerId(entry.record().engine_id.clone());
                 // The list may be older than the container; only the engine's word on this very one counts.
-                if self.parts().engine.inspect(&id).await.is_err_and(|error| error.is_not_found()) {
+                if self
+                    .parts()
+                    .engine
+                    .inspect(&id)
+                    .await
+                    .is_err_and(|error| error.is_not_found())
+                {
                     self.removed(&id).await;
                 }
             }
@@ -119,12 +135,18 @@ impl Supervisor {
     async fn remove_strays(&self, found: &[Container]) {
         let now = jiff::Timestamp::now().as_second();
         for container in found {
-            let Some(instance) = container.labels.get(LABEL_INSTANCE) else { continue };
+            let Some(instance) = container.labels.get(LABEL_INSTANCE) else {
+                continue;
+            };
             let known = self.entries().iter().any(|entry| entry.instance == *instance);
             if known || now - container.created < STRAY_AFTER {
                 continue;
             }
-            tracing::warn!(instance, engine_id = container.id.0, "removing a container of this node that no record knows");
+            tracing::warn!(
+                instance,
+                engine_id = container.id.0,
+                "removing a container of this node that no record knows"
+            );
             if let Err(error) = self.parts().engine.remove(&container.id).await {
                 tracing::warn!(instance, %error, "could not remove it; will try again");
             }

@@ -10,7 +10,7 @@ use fence_init::protocol::{BIN_DIR, BIN_NAME, RUN_DIR};
 use tokio::sync::mpsc;
 
 use super::entry::Entry;
-use super::{Error, LABEL_INSTANCE, LABEL_NODE, Policy, Result, Slot, Supervisor};
+use super::{Error, LABEL_INSTANCE, Policy, Result, Slot, Supervisor};
 use crate::container::{ContainerInfo, ContainerSpec, Handle, ImageSource, Limits, MainInfo, PortMapping, State};
 use crate::image::{self, InUse};
 use crate::init::Link;
@@ -20,7 +20,15 @@ use crate::network::PortGuard;
 /// What a container's root keeps of root's capabilities: enough to set up an app as its own user and to serve a low
 /// port; nothing that reaches beyond the container.
 const CAPABILITIES: [&str; 9] = [
-    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID", "SYS_CHROOT",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETGID",
+    "SETUID",
+    "SYS_CHROOT",
 ];
 
 impl Supervisor {
@@ -38,11 +46,17 @@ impl Supervisor {
     fn check_policy(&self, spec: &ContainerSpec) -> Result<()> {
         if spec.privileged && !self.policy().privileged_allowed {
             let hint = "kato config set fence docker/privileged true";
-            return Err(Error::NotAllowed { what: "a privileged container".into(), hint });
+            return Err(Error::NotAllowed {
+                what: "a privileged container".into(),
+                hint,
+            });
         }
         for mount in &spec.mounts {
-            std::fs::metadata(&mount.source)
-                .map_err(|source| Error::Files { attempt: "mount", path: mount.source.clone(), source })?;
+            std::fs::metadata(&mount.source).map_err(|source| Error::Files {
+                attempt: "mount",
+                path: mount.source.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -51,7 +65,9 @@ impl Supervisor {
         let max = self.policy().max_containers;
         let mut table = self.table();
         if table.len() >= max {
-            return Err(Error::Exhausted { what: format!("room for containers ({max} is its limit)") });
+            return Err(Error::Exhausted {
+                what: format!("room for containers ({max} is its limit)"),
+            });
         }
         let handle = match wanted {
             Some(handle) => handle,
@@ -62,7 +78,10 @@ impl Supervisor {
         }
         table.insert(handle.clone(), Slot::Reserved);
         drop(table);
-        Ok(Reservation { supervisor: self.clone(), handle })
+        Ok(Reservation {
+            supervisor: self.clone(),
+            handle,
+        })
     }
 
     async fn make(&self, reserved: Reservation, spec: ContainerSpec) -> Result<ContainerInfo> {
@@ -99,10 +118,18 @@ impl Supervisor {
             let record = entry.record();
             (format!("fence-{}", record.instance), self.engine_spec(&record))
         };
-        let id = parts.engine.create(&name, &spec).await.map_err(|source| match source.is_not_found() {
-            true => Error::ImageMissing { name: entry.record().image.name.clone(), reason: source.to_string(), temporary: true },
-            false => self.engine_failed("create the container", entry, source),
-        })?;
+        let id = parts
+            .engine
+            .create(&name, &spec)
+            .await
+            .map_err(|source| match source.is_not_found() {
+                true => Error::ImageMissing {
+                    name: entry.record().image.name.clone(),
+                    reason: source.to_string(),
+                    temporary: true,
+                },
+                false => self.engine_failed("create the container", entry, source),
+            })?;
         self.run_first_process(entry, &id).await?;
         if !entry.record().ports.is_empty() {
             self.apply_forwards().await?;
@@ -110,9 +137,15 @@ impl Supervisor {
         if start {
             self.spawn_main(entry, Vec::new()).await?;
         } else {
-            entry.link.connected().await.map_err(|error| super::process::init_failed(&entry.handle, error))?;
+            entry
+                .link
+                .connected()
+                .await
+                .map_err(|error| super::process::init_failed(&entry.handle, error))?;
         }
-        entry.change(&parts.inventory, |record| record.state = State::Active).await
+        entry
+            .change(&parts.inventory, |record| record.state = State::Active)
+            .await
     }
 
     /// Have the engine run the container's first process, and let that process in.
@@ -134,7 +167,11 @@ impl Supervisor {
     }
 
     pub(super) fn engine_failed(&self, attempt: &'static str, entry: &Entry, source: engine::Error) -> Error {
-        Error::Engine { attempt, what: entry.handle.to_string(), source }
+        Error::Engine {
+            attempt,
+            what: entry.handle.to_string(),
+            source,
+        }
     }
 
     async fn undo(&self, entry: &Arc<Entry>) {
@@ -149,22 +186,45 @@ impl Supervisor {
     async fn image_for(&self, source: &ImageSource) -> Result<InUse> {
         let parts = self.parts();
         let found = match source {
-            ImageSource::Configured => return parts.images.current().await.map_err(|e| image_missing("configured", &e)),
-            ImageSource::Path(path) => image::rootfs::image_of(&*parts.engine, path).await.map(|image| (path, image)),
-            ImageSource::Named { name, username, password } => {
-                let auth = RegistryAuth { username: username.clone(), password: password.clone() };
+            ImageSource::Configured => {
+                return parts
+                    .images
+                    .current()
+                    .await
+                    .map_err(|e| image_missing("configured", &e));
+            }
+            ImageSource::Path(path) => image::rootfs::image_of(&*parts.engine, path)
+                .await
+                .map(|image| (path, image)),
+            ImageSource::Named {
+                name,
+                username,
+                password,
+            } => {
+                let auth = RegistryAuth {
+                    username: username.clone(),
+                    password: password.clone(),
+                };
                 let auth = Some(&auth).filter(|auth| !auth.username.is_empty());
                 // Nobody reads the progress of a pull that a create waits for.
                 let (progress, _) = mpsc::channel(1);
-                image::find_or_pull(&*parts.engine, name, auth, progress).await.map(|image| (name, image))
+                image::find_or_pull(&*parts.engine, name, auth, progress)
+                    .await
+                    .map(|image| (name, image))
             }
         };
         let (name, image) = found.map_err(|error| image_missing(source_name(source), &error))?;
-        Ok(InUse { name: name.clone(), image })
+        Ok(InUse {
+            name: name.clone(),
+            image,
+        })
     }
 
     fn take_ports(&self, wanted: &[PortMapping]) -> Result<(Vec<PortMapping>, Vec<PortGuard>)> {
-        let taken = wanted.iter().map(|port| self.take_port(*port)).collect::<Result<Vec<_>>>()?;
+        let taken = wanted
+            .iter()
+            .map(|port| self.take_port(*port))
+            .collect::<Result<Vec<_>>>()?;
         Ok(taken.into_iter().unzip())
     }
 
@@ -203,7 +263,9 @@ impl Supervisor {
             ip: String::new(),
             gateway: String::new(),
             properties: spec.properties.clone(),
-            grace_time_ns: spec.grace_time_ns.unwrap_or(policy.default_grace_time.as_nanos() as u64),
+            grace_time_ns: spec
+                .grace_time_ns
+                .unwrap_or(policy.default_grace_time.as_nanos() as u64),
             main: MainInfo::default(),
             started: false,
             events: Vec::new(),
@@ -214,18 +276,33 @@ impl Supervisor {
     /// The container in the engine's words. Everything not named is the engine's default, which is safe.
     fn engine_spec(&self, record: &Record) -> engine::ContainerSpec {
         let parts = self.parts();
-        let mount = |source: String, target: &str, read_only| engine::Mount { source, target: target.to_owned(), read_only };
+        let mount = |source: String, target: &str, read_only| engine::Mount {
+            source,
+            target: target.to_owned(),
+            read_only,
+        };
         let mut mounts = vec![
             mount(parts.init.directory().display().to_string(), BIN_DIR, true),
-            mount(parts.run_dir.join(&record.instance).display().to_string(), RUN_DIR, true),
+            mount(
+                parts.run_dir.join(&record.instance).display().to_string(),
+                RUN_DIR,
+                true,
+            ),
         ];
-        mounts.extend(record.spec.mounts.iter().map(|m| mount(m.source.clone(), &m.target, m.read_only)));
-        let labels = [(LABEL_INSTANCE, &record.instance), (LABEL_NODE, &parts.node_id)];
+        mounts.extend(
+            record
+                .spec
+                .mounts
+                .iter()
+                .map(|m| mount(m.source.clone(), &m.target, m.read_only)),
+        );
+        let mut labels = self.labels();
+        labels.insert(LABEL_INSTANCE.to_owned(), record.instance.clone());
         engine::ContainerSpec {
             image: record.image.id.clone(),
             command: vec![format!("{BIN_DIR}/{BIN_NAME}")],
             hostname: record.handle.hostname(),
-            labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect(),
+            labels,
             mounts,
             limits: engine::Limits {
                 memory_bytes: record.limits.memory_bytes,
@@ -257,13 +334,17 @@ impl Drop for Reservation {
 }
 
 fn fresh_handle() -> Result<Handle> {
-    uuid::Uuid::new_v4().to_string().parse().map_err(|error: crate::container::HandleError| {
-        Error::Spec(crate::container::SpecError(error.to_string()))
-    })
+    uuid::Uuid::new_v4()
+        .to_string()
+        .parse()
+        .map_err(|error: crate::container::HandleError| Error::Spec(crate::container::SpecError(error.to_string())))
 }
 
 fn listen_failed(handle: &Handle, error: &crate::init::Error) -> Error {
-    Error::InitUnreachable { handle: handle.clone(), reason: error.to_string() }
+    Error::InitUnreachable {
+        handle: handle.clone(),
+        reason: error.to_string(),
+    }
 }
 
 fn source_name(source: &ImageSource) -> &str {
@@ -281,5 +362,9 @@ fn image_missing(name: &str, error: &image::Error) -> Error {
         reason = format!("{reason}: {cause}");
         source = cause.source();
     }
-    Error::ImageMissing { name: name.to_owned(), reason, temporary: error.is_temporary() }
+    Error::ImageMissing {
+        name: name.to_owned(),
+        reason,
+        temporary: error.is_temporary(),
+    }
 }

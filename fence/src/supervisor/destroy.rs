@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use engine::{ContainerId, Labels};
+use engine::ContainerId;
 
 use super::entry::Entry;
-use super::{Error, LABEL_INSTANCE, LABEL_NODE, Result, Supervisor};
+use super::{Error, LABEL_INSTANCE, Result, Supervisor};
 use crate::container::{Handle, State};
 
 impl Supervisor {
@@ -20,13 +20,17 @@ impl Supervisor {
     /// The same, by entry. In a task of its own: a client that goes away must not leave a container half destroyed.
     pub(super) async fn destroy_entry(&self, entry: &Arc<Entry>) -> Result<()> {
         if entry.destroying.swap(true, Ordering::AcqRel) {
-            return Err(Error::BeingDestroyed { handle: entry.handle.clone() });
+            return Err(Error::BeingDestroyed {
+                handle: entry.handle.clone(),
+            });
         }
         let supervisor = self.clone();
         let entry = entry.clone();
         let destroyed = tokio::spawn(async move {
             let _life = entry.life.lock().await;
-            let noted = entry.change(&supervisor.parts().inventory, |record| record.state = State::Destroying).await;
+            let noted = entry
+                .change(&supervisor.parts().inventory, |record| record.state = State::Destroying)
+                .await;
             let result = match noted {
                 Ok(()) => supervisor.take_apart(&entry).await,
                 Err(error) => Err(error),
@@ -50,7 +54,10 @@ impl Supervisor {
         ports?;
         remove_directory(entry)?;
         let forgotten = self.parts().inventory.remove(&entry.instance).await;
-        forgotten.map_err(|source| Error::Inventory { what: entry.handle.to_string(), source })?;
+        forgotten.map_err(|source| Error::Inventory {
+            what: entry.handle.to_string(),
+            source,
+        })?;
         self.table().remove(&entry.handle);
         Ok(())
     }
@@ -62,10 +69,8 @@ impl Supervisor {
             false => vec![ContainerId(known)],
             // The answer to its create may have been lost, so ask by label.
             true => {
-                let labels: Labels = [(LABEL_INSTANCE, &entry.instance), (LABEL_NODE, &self.parts().node_id)]
-                    .into_iter()
-                    .map(|(key, value)| (key.to_owned(), value.clone()))
-                    .collect();
+                let mut labels = self.labels();
+                labels.insert(LABEL_INSTANCE.to_owned(), entry.instance.clone());
                 let found = engine.list(&labels).await;
                 let found = found.map_err(|source| self.engine_failed("look for the container", entry, source))?;
                 found.into_iter().map(|container| container.id).collect()
@@ -83,7 +88,11 @@ fn remove_directory(entry: &Entry) -> Result<()> {
     match std::fs::remove_dir_all(&entry.directory) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
             let path = entry.directory.display().to_string();
-            Err(Error::Files { attempt: "remove", path, source })
+            Err(Error::Files {
+                attempt: "remove",
+                path,
+                source,
+            })
         }
         Ok(()) | Err(_) => Ok(()),
     }

@@ -78,7 +78,10 @@ impl Entry {
         let excess = record.events.len().saturating_sub(MAX_EVENTS);
         record.events.drain(..excess);
         let written = inventory.put(&record).await;
-        written.map_err(|source| Error::Inventory { what: self.handle.to_string(), source })?;
+        written.map_err(|source| Error::Inventory {
+            what: self.handle.to_string(),
+            source,
+        })?;
         *self.record() = record;
         Ok(())
     }
@@ -92,9 +95,16 @@ impl Entry {
     }
 
     pub(super) fn describe(&self, node: &str) -> ContainerInfo {
-        let processes: Vec<ProcessInfo> = self.link.list().iter().map(|process| describe_process(process)).collect();
+        let processes: Vec<ProcessInfo> = self
+            .link
+            .list()
+            .iter()
+            .map(|process| describe_process(process))
+            .collect();
         let main = ProcessId::main();
-        let started = processes.iter().any(|process| process.id == main && process.state == ProcessState::Running);
+        let started = processes
+            .iter()
+            .any(|process| process.id == main && process.state == ProcessState::Running);
         let record = self.record();
         ContainerInfo {
             handle: record.handle.clone(),
@@ -127,7 +137,11 @@ fn describe_process(process: &crate::init::Process) -> ProcessInfo {
     ProcessInfo {
         id: process.id.clone(),
         pid: process.pid,
-        state: if exit.is_some() { ProcessState::Exited } else { ProcessState::Running },
+        state: if exit.is_some() {
+            ProcessState::Exited
+        } else {
+            ProcessState::Running
+        },
         exit_status: exit.map(crate::init::Exit::status),
     }
 }

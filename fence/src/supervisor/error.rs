@@ -23,7 +23,11 @@ pub enum Error {
     BeingDestroyed { handle: Handle },
     /// The container is in a state in which this cannot be done.
     #[error("could not {attempt} in {handle}: the container is {state}")]
-    WrongState { handle: Handle, attempt: &'static str, state: &'static str },
+    WrongState {
+        handle: Handle,
+        attempt: &'static str,
+        state: &'static str,
+    },
     #[error("{message}")]
     ExecutableNotFound { handle: Handle, message: String },
     /// The container refused the process: no such user, a directory that cannot be made, a limit it cannot have.
@@ -43,15 +47,38 @@ pub enum Error {
     PortInUse { port: u16 },
     /// There is no image to make a container of.
     #[error("the image {name} cannot be used: {reason}")]
-    ImageMissing { name: String, reason: String, temporary: bool },
+    ImageMissing {
+        name: String,
+        reason: String,
+        temporary: bool,
+    },
     #[error("could not {attempt} {what}")]
-    Engine { attempt: &'static str, what: String, #[source] source: engine::Error },
+    Engine {
+        attempt: &'static str,
+        what: String,
+        #[source]
+        source: engine::Error,
+    },
     #[error("could not record {what} in the inventory")]
-    Inventory { what: String, #[source] source: crate::inventory::Error },
+    Inventory {
+        what: String,
+        #[source]
+        source: crate::inventory::Error,
+    },
     #[error("could not {attempt} for {handle}")]
-    Network { attempt: &'static str, handle: Handle, #[source] source: crate::network::Error },
+    Network {
+        attempt: &'static str,
+        handle: Handle,
+        #[source]
+        source: crate::network::Error,
+    },
     #[error("could not {attempt} {path}")]
-    Files { attempt: &'static str, path: String, #[source] source: std::io::Error },
+    Files {
+        attempt: &'static str,
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     /// The container's first process does not answer. Temporary.
     #[error("the first process of {handle} does not answer: {reason}")]
     InitUnreachable { handle: Handle, reason: String },

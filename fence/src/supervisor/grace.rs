@@ -14,8 +14,12 @@ impl Supervisor {
     /// Set the time without a client after which the container is destroyed, and begin it anew. 0 = never.
     pub async fn set_grace_time(&self, handle: &Handle, nanoseconds: u64) -> Result<()> {
         let entry = self.entry(handle)?;
-        entry.change(&self.parts().inventory, |record| record.grace_time_ns = nanoseconds).await?;
-        entry.idle.send_modify(|idle| idle.grace = Duration::from_nanos(nanoseconds));
+        entry
+            .change(&self.parts().inventory, |record| record.grace_time_ns = nanoseconds)
+            .await?;
+        entry
+            .idle
+            .send_modify(|idle| idle.grace = Duration::from_nanos(nanoseconds));
         Ok(())
     }
 

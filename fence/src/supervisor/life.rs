@@ -26,12 +26,18 @@ impl Supervisor {
     pub async fn start(&self, handle: &Handle, command: Vec<String>) -> Result<ContainerInfo> {
         let entry = self.entry(handle)?;
         let _life = entry.life.lock().await;
-        if entry.link.process(&ProcessId::main()).is_some_and(|main| main.exit().is_none()) {
+        if entry
+            .link
+            .process(&ProcessId::main())
+            .is_some_and(|main| main.exit().is_none())
+        {
             return Ok(self.describe(&entry));
         }
         self.revive(&entry).await?;
         self.spawn_main(&entry, command).await?;
-        entry.change(&self.parts().inventory, |record| record.state = State::Active).await?;
+        entry
+            .change(&self.parts().inventory, |record| record.state = State::Active)
+            .await?;
         Ok(self.describe(&entry))
     }
 
@@ -50,10 +56,14 @@ impl Supervisor {
     pub(super) async fn stop_entry(&self, entry: &Arc<Entry>, kill: bool) -> Result<()> {
         match entry.record().state {
             State::Active | State::Stopped => {}
-            State::Creating | State::Lost | State::Destroying => return self.check_running(entry, "stop the processes"),
+            State::Creating | State::Lost | State::Destroying => {
+                return self.check_running(entry, "stop the processes");
+            }
         }
         if entry.record().pid != 0 {
-            self.end_processes(entry, kill).await.map_err(|error| init_failed(&entry.handle, error))?;
+            self.end_processes(entry, kill)
+                .await
+                .map_err(|error| init_failed(&entry.handle, error))?;
         }
         self.note_stopped(entry, None).await
     }
@@ -92,7 +102,9 @@ impl Supervisor {
                 return Ok(());
             }
         }
-        Err(crate::init::Error::Unreachable("its processes do not end, although they were killed".into()))
+        Err(crate::init::Error::Unreachable(
+            "its processes do not end, although they were killed".into(),
+        ))
     }
 
     /// See to it that the container's first process runs.
@@ -107,7 +119,11 @@ impl Supervisor {
         // Its directory may have gone with the host's last life.
         std::fs::create_dir_all(&entry.directory).map_err(|source| {
             let path = entry.directory.display().to_string();
-            Error::Files { attempt: "make", path, source }
+            Error::Files {
+                attempt: "make",
+                path,
+                source,
+            }
         })?;
         self.run_first_process(entry, &id).await?;
         self.apply_forwards().await
@@ -126,10 +142,19 @@ impl Supervisor {
         let spec = {
             let record = entry.record();
             let chosen = [command, record.spec.command.clone(), record.image.command.clone()];
-            let command = chosen.into_iter().find(|command| !command.is_empty()).unwrap_or_default();
+            let command = chosen
+                .into_iter()
+                .find(|command| !command.is_empty())
+                .unwrap_or_default();
             let Some((path, args)) = command.split_first() else {
-                let message = format!("the image {} names no command to start, and none was given", record.image.name);
-                return Err(Error::ExecutableNotFound { handle: entry.handle.clone(), message });
+                let message = format!(
+                    "the image {} names no command to start, and none was given",
+                    record.image.name
+                );
+                return Err(Error::ExecutableNotFound {
+                    handle: entry.handle.clone(),
+                    message,
+                });
             };
             ProcessSpec {
                 id: Some(main.clone()),
@@ -141,13 +166,22 @@ impl Supervisor {
             }
         };
         // The end of an earlier one was told; its name is needed.
-        entry.link.collect(&main).await.map_err(|error| init_failed(&entry.handle, error))?;
-        let command: Vec<String> = std::iter::once(spec.path.clone()).chain(spec.args.iter().cloned()).collect();
+        entry
+            .link
+            .collect(&main)
+            .await
+            .map_err(|error| init_failed(&entry.handle, error))?;
+        let command: Vec<String> = std::iter::once(spec.path.clone())
+            .chain(spec.args.iter().cloned())
+            .collect();
         drop(self.spawn(entry, spec).await?);
         entry
             .change(&self.parts().inventory, |record| {
                 record.started = true;
-                record.main = MainInfo { command, exit_status: None };
+                record.main = MainInfo {
+                    command,
+                    exit_status: None,
+                };
             })
             .await
     }

@@ -18,6 +18,11 @@ mod properties;
 mod status;
 mod watch;
 
+#[cfg(test)]
+mod pretend_init;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -100,10 +105,17 @@ impl Supervisor {
     /// The handles of the containers that have all these properties, sorted. Those being made are not among them.
     pub fn list(&self, filter: &Properties) -> Vec<Handle> {
         let has = |record: &crate::inventory::Record| {
-            record.state != State::Creating && filter.iter().all(|(key, value)| record.properties.get(key) == Some(value))
+            record.state != State::Creating
+                && filter
+                    .iter()
+                    .all(|(key, value)| record.properties.get(key) == Some(value))
         };
-        let mut handles: Vec<Handle> =
-            self.entries().into_iter().filter(|entry| has(&entry.record())).map(|entry| entry.handle.clone()).collect();
+        let mut handles: Vec<Handle> = self
+            .entries()
+            .into_iter()
+            .filter(|entry| has(&entry.record()))
+            .map(|entry| entry.handle.clone())
+            .collect();
         handles.sort();
         handles
     }
@@ -126,6 +138,11 @@ impl Supervisor {
         Ok(Hold::new(self.entry(handle)?))
     }
 
+    /// The labels that every container of this node carries.
+    pub fn labels(&self) -> engine::Labels {
+        [(LABEL_NODE.to_owned(), self.inner.parts.node_id.clone())].into()
+    }
+
     fn describe(&self, entry: &Entry) -> ContainerInfo {
         entry.describe(&self.inner.parts.node_name)
     }
@@ -142,7 +159,9 @@ impl Supervisor {
     fn entry(&self, handle: &Handle) -> Result<Arc<Entry>> {
         match self.table().get(handle) {
             Some(Slot::Taken(entry)) if entry.record().state != State::Creating => Ok(entry.clone()),
-            _ => Err(Error::ContainerNotFound { handle: handle.to_string() }),
+            _ => Err(Error::ContainerNotFound {
+                handle: handle.to_string(),
+            }),
         }
     }
 

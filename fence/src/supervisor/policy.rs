@@ -49,7 +49,11 @@ impl Policy {
     pub(crate) fn sample() -> Policy {
         Policy {
             max_containers: 16,
-            default_limits: Limits { memory_bytes: Some(256 << 20), cpu_shares: None, pids: Some(64) },
+            default_limits: Limits {
+                memory_bytes: Some(256 << 20),
+                cpu_shares: None,
+                pids: Some(64),
+            },
             default_grace_time: Duration::ZERO,
             privileged_allowed: false,
             stop_timeout: Duration::from_secs(2),

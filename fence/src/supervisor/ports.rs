@@ -15,13 +15,19 @@ impl Supervisor {
         let entry = self.entry(handle)?;
         let _life = entry.life.lock().await;
         let (mapping, guard) = self.take_port(wanted)?;
-        entry.change(&self.parts().inventory, |record| record.ports.push(mapping)).await?;
+        entry
+            .change(&self.parts().inventory, |record| record.ports.push(mapping))
+            .await?;
         entry.ports().push(guard);
         match self.apply_forwards().await {
             Ok(()) => Ok(mapping),
             Err(error) => {
                 entry.ports().retain(|guard| guard.port() != mapping.host_port);
-                entry.change(&self.parts().inventory, |record| record.ports.retain(|port| *port != mapping)).await?;
+                entry
+                    .change(&self.parts().inventory, |record| {
+                        record.ports.retain(|port| *port != mapping)
+                    })
+                    .await?;
                 Err(error)
             }
         }
@@ -31,12 +37,24 @@ impl Supervisor {
     pub(super) fn take_port(&self, wanted: PortMapping) -> Result<(PortMapping, PortGuard)> {
         let pool = &self.parts().ports;
         let guard = match wanted.host_port {
-            0 => pool.any().ok_or(Error::Exhausted { what: "free ports".into() })?,
+            0 => pool.any().ok_or(Error::Exhausted {
+                what: "free ports".into(),
+            })?,
             port => pool.this(port).ok_or(Error::PortInUse { port })?,
         };
         let host_port = guard.port();
-        let container_port = if wanted.container_port == 0 { host_port } else { wanted.container_port };
-        Ok((PortMapping { host_port, container_port }, guard))
+        let container_port = if wanted.container_port == 0 {
+            host_port
+        } else {
+            wanted.container_port
+        };
+        Ok((
+            PortMapping {
+                host_port,
+                container_port,
+            },
+            guard,
+        ))
     }
 
     /// Make the kernel's rules what the table of containers says they are.
@@ -74,7 +92,11 @@ impl Supervisor {
         };
         self.inner.filtered.store(true, Ordering::Release);
         let applied = firewall.apply(gateway, &forwards).await;
-        applied.map_err(|source| Error::Network { attempt: "lead ports to containers", handle, source })
+        applied.map_err(|source| Error::Network {
+            attempt: "lead ports to containers",
+            handle,
+            source,
+        })
     }
 
     /// Let go of a container's ports.

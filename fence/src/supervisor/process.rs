@@ -29,9 +29,16 @@ impl Supervisor {
     pub async fn attach(&self, handle: &Handle, process: &ProcessId) -> Result<Attachment> {
         let entry = self.entry(handle)?;
         if !matches!(entry.record().state, State::Active | State::Stopped) {
-            return Err(Error::ProcessNotFound { handle: handle.clone(), process: process.to_string() });
+            return Err(Error::ProcessNotFound {
+                handle: handle.clone(),
+                process: process.to_string(),
+            });
         }
-        let attachment = entry.link.attach(process).await.map_err(|error| process_failed(handle, process, error))?;
+        let attachment = entry
+            .link
+            .attach(process)
+            .await
+            .map_err(|error| process_failed(handle, process, error))?;
         Ok(Attachment::new(entry, attachment))
     }
 
@@ -49,7 +56,10 @@ impl Supervisor {
             return None;
         }
         let reader = attachment.take_output(stream)?;
-        Some(OutputReader { handle: handle.clone(), reader })
+        Some(OutputReader {
+            handle: handle.clone(),
+            reader,
+        })
     }
 
     pub(super) async fn spawn(&self, entry: &Arc<Entry>, spec: ProcessSpec) -> Result<Attachment> {
@@ -62,7 +72,14 @@ impl Supervisor {
 
     fn init_spec(&self, entry: &Entry, id: &ProcessId, spec: ProcessSpec) -> SpawnSpec {
         let record = entry.record();
-        let env = record.image.env.iter().chain(&record.spec.env).chain(&spec.env).cloned().collect();
+        let env = record
+            .image
+            .env
+            .iter()
+            .chain(&record.spec.env)
+            .chain(&spec.env)
+            .cloned()
+            .collect();
         SpawnSpec {
             id: id.to_string(),
             path: spec.path,
@@ -70,14 +87,27 @@ impl Supervisor {
             env,
             dir: spec.dir,
             user: spec.user,
-            rlimits: spec.rlimits.into_iter().map(|(resource, value)| Rlimit { resource, value }).collect(),
-            tty: spec.tty.map(|size| InitWindowSize { columns: size.columns, rows: size.rows }),
+            rlimits: spec
+                .rlimits
+                .into_iter()
+                .map(|(resource, value)| Rlimit { resource, value })
+                .collect(),
+            tty: spec.tty.map(|size| InitWindowSize {
+                columns: size.columns,
+                rows: size.rows,
+            }),
             buffer: self.policy().output_buffer_for(&record.limits),
         }
     }
 
     pub(super) fn check_running(&self, entry: &Entry, attempt: &'static str) -> Result<()> {
-        let wrong = |state| Err(Error::WrongState { handle: entry.handle.clone(), attempt, state });
+        let wrong = |state| {
+            Err(Error::WrongState {
+                handle: entry.handle.clone(),
+                attempt,
+                state,
+            })
+        };
         if entry.is_being_destroyed() {
             return wrong("being destroyed");
         }
@@ -106,7 +136,11 @@ impl Attachment {
         let inner = Arc::new(inner);
         let stream_id = uuid::Uuid::now_v7().simple().to_string();
         entry.attachments().insert(stream_id.clone(), inner.clone());
-        Attachment { entry, inner, stream_id }
+        Attachment {
+            entry,
+            inner,
+            stream_id,
+        }
     }
 
     /// The process.
@@ -127,12 +161,18 @@ impl Attachment {
     /// The reader of a stream; each can be taken once.
     pub fn take_output(&self, stream: Stream) -> Option<OutputReader> {
         let reader = self.inner.take_output(stream)?;
-        Some(OutputReader { handle: self.entry.handle.clone(), reader })
+        Some(OutputReader {
+            handle: self.entry.handle.clone(),
+            reader,
+        })
     }
 
     /// What can be done to the process.
     pub fn control(&self) -> ProcessControl {
-        ProcessControl { handle: self.entry.handle.clone(), control: self.inner.control() }
+        ProcessControl {
+            handle: self.entry.handle.clone(),
+            control: self.inner.control(),
+        }
     }
 
     /// Wait until the process has ended, whatever of its output was read.
@@ -171,7 +211,10 @@ pub struct OutputReader {
 impl OutputReader {
     /// The next piece, or `None` at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<Chunk>> {
-        self.reader.next().await.map_err(|error| init_failed(&self.handle, error))
+        self.reader
+            .next()
+            .await
+            .map_err(|error| init_failed(&self.handle, error))
     }
 
     /// What [`next`](OutputReader::next) gave so far was passed on, and need not be kept for the next attachment.
@@ -190,7 +233,10 @@ pub struct ProcessControl {
 impl ProcessControl {
     /// Pass on input; waits while the process does not read.
     pub async fn write(&self, data: Bytes) -> Result<()> {
-        self.control.write(data).await.map_err(|error| init_failed(&self.handle, error))
+        self.control
+            .write(data)
+            .await
+            .map_err(|error| init_failed(&self.handle, error))
     }
 
     /// The input has come to its end.
@@ -201,29 +247,50 @@ impl ProcessControl {
 
     /// Send a signal by its Linux number.
     pub async fn signal(&self, signal: i32) -> Result<()> {
-        self.control.signal(signal).await.map_err(|error| init_failed(&self.handle, error))
+        self.control
+            .signal(signal)
+            .await
+            .map_err(|error| init_failed(&self.handle, error))
     }
 
     /// Set the size of the process's terminal.
     pub async fn resize(&self, size: WindowSize) -> Result<()> {
-        self.control.resize(size).await.map_err(|error| init_failed(&self.handle, error))
+        self.control
+            .resize(size)
+            .await
+            .map_err(|error| init_failed(&self.handle, error))
     }
 }
 
 /// An error of init that is about no process in particular.
 pub(super) fn init_failed(handle: &Handle, error: init::Error) -> Error {
     match error {
-        init::Error::Refused(failure) => Error::ProcessRefused { handle: handle.clone(), message: failure.message },
-        other => Error::InitUnreachable { handle: handle.clone(), reason: other.to_string() },
+        init::Error::Refused(failure) => Error::ProcessRefused {
+            handle: handle.clone(),
+            message: failure.message,
+        },
+        other => Error::InitUnreachable {
+            handle: handle.clone(),
+            reason: other.to_string(),
+        },
     }
 }
 
 fn process_failed(handle: &Handle, process: &ProcessId, error: init::Error) -> Error {
     let handle = handle.clone();
     match error.refusal() {
-        Some(FailureKind::ExecutableNotFound) => Error::ExecutableNotFound { handle, message: error.to_string() },
-        Some(FailureKind::ProcessNotFound) => Error::ProcessNotFound { handle, process: process.to_string() },
-        Some(FailureKind::ProcessExists) => Error::ProcessExists { handle, process: process.clone() },
+        Some(FailureKind::ExecutableNotFound) => Error::ExecutableNotFound {
+            handle,
+            message: error.to_string(),
+        },
+        Some(FailureKind::ProcessNotFound) => Error::ProcessNotFound {
+            handle,
+            process: process.to_string(),
+        },
+        Some(FailureKind::ProcessExists) => Error::ProcessExists {
+            handle,
+            process: process.clone(),
+        },
         Some(FailureKind::UserNotFound | FailureKind::Invalid | FailureKind::Limit | FailureKind::System) | None => {
             init_failed(&handle, error)
         }

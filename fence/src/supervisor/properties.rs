@@ -13,7 +13,10 @@ impl Supervisor {
     pub fn property(&self, handle: &Handle, key: &str) -> Result<String> {
         let entry = self.entry(handle)?;
         let value = entry.record().properties.get(key).cloned();
-        value.ok_or_else(|| Error::PropertyNotFound { handle: handle.clone(), key: key.to_owned() })
+        value.ok_or_else(|| Error::PropertyNotFound {
+            handle: handle.clone(),
+            key: key.to_owned(),
+        })
     }
 
     /// Set a property, new or not.
@@ -32,6 +35,8 @@ impl Supervisor {
         if !entry.record().properties.contains_key(key) {
             return Ok(());
         }
-        entry.change(&self.parts().inventory, |record| drop(record.properties.remove(key))).await
+        entry
+            .change(&self.parts().inventory, |record| drop(record.properties.remove(key)))
+            .await
     }
 }

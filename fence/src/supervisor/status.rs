@@ -106,10 +106,18 @@ impl Supervisor {
 
     /// What the node can hold.
     pub async fn capacity(&self) -> Result<Capacity> {
-        let failed = |source| Error::Engine { attempt: "ask for", what: "the node's size".into(), source };
+        let failed = |source| Error::Engine {
+            attempt: "ask for",
+            what: "the node's size".into(),
+            source,
+        };
         let host = self.parts().engine.host().await.map_err(failed)?;
         let disk = nix::sys::statvfs::statvfs(host.data_dir.as_str());
-        let disk = disk.map_err(|error| Error::Files { attempt: "measure", path: host.data_dir, source: error.into() })?;
+        let disk = disk.map_err(|error| Error::Files {
+            attempt: "measure",
+            path: host.data_dir,
+            source: error.into(),
+        })?;
         Ok(Capacity {
             memory_bytes: host.memory_bytes,
             disk_bytes: disk.blocks() * disk.fragment_size(),
@@ -119,7 +127,11 @@ impl Supervisor {
     }
 
     async fn engine_status(&self) -> EngineStatus {
-        let unavailable = |problem| EngineStatus { state: "unavailable", problem, ..EngineStatus::default() };
+        let unavailable = |problem| EngineStatus {
+            state: "unavailable",
+            problem,
+            ..EngineStatus::default()
+        };
         match tokio::time::timeout(ENGINE, self.parts().engine.version()).await {
             Ok(Ok(found)) => EngineStatus {
                 state: "ok",
@@ -136,7 +148,10 @@ impl Supervisor {
     }
 
     fn counts(&self, max: usize) -> Counts {
-        let mut counts = Counts { max, ..Counts::default() };
+        let mut counts = Counts {
+            max,
+            ..Counts::default()
+        };
         for entry in self.entries() {
             match entry.record().state {
                 State::Active => counts.active += 1,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use engine::{ContainerId, Event, EventKind};
 use tokio::sync::mpsc;
 
-use super::entry::Entry;
 use super::Supervisor;
+use super::entry::Entry;
 use crate::container::{ProcessId, State};
 use crate::init::LinkEvent;
 
@@ -34,7 +34,12 @@ impl Supervisor {
     /// The end of the process `main` stops the container.
     async fn main_may_have_ended(&self, entry: &Arc<Entry>) {
         let _life = entry.life.lock().await;
-        let ended = || entry.link.process(&ProcessId::main()).is_some_and(|main| main.exit().is_some());
+        let ended = || {
+            entry
+                .link
+                .process(&ProcessId::main())
+                .is_some_and(|main| main.exit().is_some())
+        };
         if entry.is_being_destroyed() || !entry.record().started || !ended() {
             return;
         }
@@ -55,8 +60,15 @@ impl Supervisor {
         }
     }
 
+    /// The engine answers again after it was away: what it could not give may be there now.
+    pub fn engine_is_back(&self) {
+        self.parts().images.nudge();
+    }
+
     fn by_engine_id(&self, id: &ContainerId) -> Option<Arc<Entry>> {
-        self.entries().into_iter().find(|entry| entry.record().engine_id == id.0)
+        self.entries()
+            .into_iter()
+            .find(|entry| entry.record().engine_id == id.0)
     }
 
     /// A container's first process has ended, and with it all others.
@@ -67,12 +79,19 @@ impl Supervisor {
             return;
         }
         // It may have been started again since; what runs now is what counts.
-        if self.parts().engine.inspect(id).await.is_ok_and(|now| now.pid != 0 && now.pid == entry.record().pid) {
+        if self
+            .parts()
+            .engine
+            .inspect(id)
+            .await
+            .is_ok_and(|now| now.pid != 0 && now.pid == entry.record().pid)
+        {
             return;
         }
         entry.link.ended();
         tracing::warn!(handle = %entry.handle, "the container was ended behind fence's back");
-        self.note(&entry, State::Stopped, "ended by the engine or the kernel").await;
+        self.note(&entry, State::Stopped, "ended by the engine or the kernel")
+            .await;
     }
 
     pub(super) async fn removed(&self, id: &ContainerId) {
@@ -83,7 +102,8 @@ impl Supervisor {
         }
         entry.link.ended();
         tracing::warn!(handle = %entry.handle, "the container was removed behind fence's back");
-        self.note(&entry, State::Lost, "removed from the engine by somebody else").await;
+        self.note(&entry, State::Lost, "removed from the engine by somebody else")
+            .await;
     }
 
     async fn note(&self, entry: &Arc<Entry>, state: State, event: &str) {
@@ -108,7 +128,10 @@ impl Supervisor {
         let Some(entry) = self.by_engine_id(id) else { return };
         // Garden's own words.
         let event = "Out of memory".to_owned();
-        if let Err(error) = entry.change(&self.parts().inventory, |record| record.events.push(event)).await {
+        if let Err(error) = entry
+            .change(&self.parts().inventory, |record| record.events.push(event))
+            .await
+        {
             tracing::error!(handle = %entry.handle, error = error.chain(), "could not record that memory ran out");
         }
     }

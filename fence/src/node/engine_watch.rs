@@ -1,0 +1,78 @@
+//! Keeps what fence believes of its containers true: hears the engine's events, and compares everything at the start,
+//! whenever the engine comes back, and now and then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Engine, Event};
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::supervisor::Supervisor;
+
+/// How often everything is compared although nothing happened.
+const COMPARE: Duration = Duration::from_secs(30);
+/// How long to wait for an engine that is away before it is asked again.
+const AWAY: Duration = Duration::from_millis(500);
+/// Events that wait to be acted on; more than that and the next comparison finds what they said.
+const WAITING: usize = 1024;
+
+/// Run for ever; stop it by dropping it.
+pub(super) async fn run(engine: Arc<dyn Engine>, supervisor: Supervisor) {
+    let (sender, events) = mpsc::channel(WAITING);
+    tokio::join!(hear(engine, supervisor.clone(), sender), act(supervisor, events));
+}
+
+/// Something to act on.
+enum Sign {
+    Happened(Event),
+    /// Events may have been missed.
+    Compare,
+}
+
+async fn hear(engine: Arc<dyn Engine>, supervisor: Supervisor, sender: mpsc::Sender<Sign>) {
+    let mut told = false;
+    loop {
+        match engine.events(&supervisor.labels()).await {
+            Ok(mut events) => {
+                told = false;
+                supervisor.engine_is_back();
+                // What happened before the stream was open is found by comparing.
+                let _ = sender.try_send(Sign::Compare);
+                while let Some(Ok(event)) = events.next().await {
+                    let _ = sender.try_send(Sign::Happened(event));
+                }
+                tracing::warn!("the engine's events have ended; it is stopping or gone");
+            }
+            Err(error) if !told => {
+                tracing::warn!(%error, "cannot hear the engine's events; will try again until it is back");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(AWAY).await;
+    }
+}
+
+async fn act(supervisor: Supervisor, mut signs: mpsc::Receiver<Sign>) {
+    let mut due = tokio::time::interval(COMPARE);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick comes at once, and the first comparison with the engine's first answer.
+    due.tick().await;
+    loop {
+        let sign = tokio::select! {
+            sign = signs.recv() => sign,
+            _ = due.tick() => Some(Sign::Compare),
+        };
+        match sign {
+            Some(Sign::Happened(event)) => supervisor.engine_event(&event).await,
+            Some(Sign::Compare) => {
+                if let Err(error) = supervisor.reconcile().await {
+                    tracing::warn!(error = error.chain(), "could not compare the containers with what is recorded");
+                }
+            }
+            None => return,
+        }
+    }
+}

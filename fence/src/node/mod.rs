@@ -1,0 +1,113 @@
+//! The only place where the parts are put together: built once, run until the shutdown, ended in order.
+//!
+//! Order of ending: stop accepting, finish requests, stop the tasks. Containers are never touched by it.
+
+mod config;
+mod engine_watch;
+mod lock;
+
+use std::sync::Arc;
+
+use cluster::config::{Config, Live};
+use cluster::store::sqlite::SqliteStore;
+use engine::docker::{Docker, Timeouts};
+use tokio_util::sync::CancellationToken;
+
+use crate::http;
+use crate::image::Keeper;
+use crate::init::InitBinary;
+use crate::inventory::Inventory;
+use crate::network::{Nft, PortPool};
+use crate::settings::Settings;
+use crate::supervisor::{Parts, Supervisor};
+
+/// Why the node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("could not make the directory {path}")]
+    Directory {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("another fence runs on this node already (it holds {path})")]
+    AlreadyRunning { path: String },
+    #[error("could not open the config tree")]
+    Store(#[source] cluster::store::Error),
+    #[error("could not read the config tree")]
+    Config(#[source] cluster::config::Error),
+    #[error(transparent)]
+    Inventory(#[from] crate::inventory::Error),
+    #[error(transparent)]
+    Init(#[from] crate::init::Error),
+    #[error("could not take over the containers that are here")]
+    Adopt(#[source] crate::supervisor::Error),
+    #[error("could not listen for clients")]
+    Listen(#[source] http::BindError),
+}
+
+/// Run the daemon until the shutdown.
+pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), Error> {
+    let paths = &settings.paths;
+    for (directory, mode) in [(paths.fence_lib(), 0o700), (paths.fence_run(), 0o755)] {
+        lock::directory(&directory, mode)?;
+    }
+    let _only_one = lock::take(&paths.fence_run().join("fence.lock"))?;
+
+    let store = SqliteStore::open(&paths.tree_db()).await.map_err(Error::Store)?;
+    let config = Config::new(Arc::new(store), &settings.node.name);
+    let live = config.watch(paths.fence_config_cache()).await.map_err(Error::Config)?;
+    let first = live.current();
+
+    let docker = Arc::new(Docker::connect(&settings.node.docker.socket, timeouts(&first.fence)));
+    let images = Keeper::new(docker.clone(), Arc::new(config::ConfiguredImages::new(config.clone(), live.clone())));
+    let policy = config::policy(&live);
+    let parts = Parts {
+        engine: docker.clone(),
+        inventory: Inventory::open(&paths.inventory_db())?,
+        images: images.clone(),
+        firewall: Arc::new(Nft::new(&settings.node.id.to_string())),
+        ports: PortPool::new(first.fence.ports.first, first.fence.ports.count),
+        init: InitBinary::store(&settings.init, &paths.fence_lib().join("init"))?,
+        run_dir: paths.fence_run().join("c"),
+        policy: policy.subscribe(),
+        node_name: settings.node.name.clone(),
+        node_id: settings.node.id.to_string(),
+    };
+    let supervisor = Supervisor::new(parts);
+    let listeners = http::Listeners::bind(&paths.garden_socket(), first.fence.garden.listen).await.map_err(Error::Listen)?;
+    let adopted = supervisor.adopt().await.map_err(Error::Adopt)?;
+    tracing::info!(node = settings.node.name, containers = adopted, "fence {} is ready", env!("CARGO_PKG_VERSION"));
+
+    let tasks = tokio::spawn(run_tasks(live, policy, docker, images, supervisor.clone(), shutdown.clone()));
+    http::serve(listeners, http::faces(supervisor), http::Options::default(), shutdown).await;
+    // The tasks watch the same token; whatever of them still runs changes nothing any more.
+    tasks.abort();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Everything that runs beside the faces. Ends with the shutdown.
+async fn run_tasks(
+    live: Live,
+    policy: tokio::sync::watch::Sender<Arc<crate::supervisor::Policy>>,
+    docker: Arc<Docker>,
+    images: Keeper,
+    supervisor: Supervisor,
+    shutdown: CancellationToken,
+) {
+    let set_timeouts = {
+        let docker = docker.clone();
+        move |fence: &cluster::config::FenceConfig| docker.set_timeouts(timeouts(fence))
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = config::follow(live, policy, set_timeouts) => {}
+        () = images.run() => {}
+        () = engine_watch::run(docker, supervisor) => {}
+    }
+}
+
+fn timeouts(fence: &cluster::config::FenceConfig) -> Timeouts {
+    Timeouts { call: fence.docker.timeout, transfer: fence.docker.pull_timeout, ..Timeouts::default() }
+}

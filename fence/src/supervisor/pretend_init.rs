@@ -1,0 +1,298 @@
+//! A pretended fence-init for tests of the supervisor: speaks the protocol from inside the test, runs nothing.
+//!
+//! `echo ARGS` writes its arguments and ends, `cat` gives its input back, everything else runs until a signal ends it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use fence_init::frame::{self, Decoder, Frame};
+use fence_init::protocol::{
+    Exit, Failure, FailureKind, FromInit, ProcessEntry, RUN_DIR, SOCKET_NAME, SpawnSpec, Stream, ToInit, VERSION,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// What the engine's fake is to do when it starts a container: run one of these. The pid is this test's own, which is
+/// who connects.
+pub(super) fn on_start(spec: &engine::ContainerSpec) -> i32 {
+    if let Some(mount) = spec.mounts.iter().find(|mount| mount.target == RUN_DIR) {
+        let socket = Path::new(&mount.source).join(SOCKET_NAME);
+        tokio::spawn(async move {
+            let mut init = Pretended::default();
+            while let Some(mut stream) = connect(&socket).await {
+                let _ = init.serve(&mut stream).await;
+            }
+        });
+    }
+    std::process::id() as i32
+}
+
+/// Connect, or give up once the container's directory is gone.
+async fn connect(socket: &Path) -> Option<UnixStream> {
+    loop {
+        match UnixStream::connect(socket).await {
+            Ok(stream) => return Some(stream),
+            Err(_) if !socket.parent().is_some_and(Path::exists) => return None,
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Pretended {
+    processes: HashMap<String, Process>,
+    next: u32,
+}
+
+struct Process {
+    number: u32,
+    path: String,
+    output: Vec<u8>,
+    exit: Option<Exit>,
+    attachment: u32,
+}
+
+impl Pretended {
+    async fn serve(&mut self, stream: &mut UnixStream) -> std::io::Result<()> {
+        let processes = self.list();
+        send(
+            stream,
+            &FromInit::Hello {
+                protocol: VERSION,
+                build: "pretended".into(),
+                processes,
+            },
+        )
+        .await?;
+        let mut decoder = Decoder::new();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let count = stream.read(&mut buffer).await?;
+            if count == 0 {
+                return Ok(());
+            }
+            decoder.push(&buffer[..count]);
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                match frame {
+                    Frame::Control(json) => self.take(stream, frame::message(&json).unwrap()).await?,
+                    Frame::Input { process, data } => self.input(stream, process, &data).await?,
+                    Frame::Output { .. } => panic!("fence sent output"),
+                }
+            }
+        }
+    }
+
+    fn list(&self) -> Vec<ProcessEntry> {
+        let entry = |(id, p): (&String, &Process)| ProcessEntry {
+            id: id.clone(),
+            process: p.number,
+            pid: p.number as i32 + 1,
+            exit: p.exit,
+        };
+        self.processes.iter().map(entry).collect()
+    }
+
+    async fn take(&mut self, stream: &mut UnixStream, message: ToInit) -> std::io::Result<()> {
+        match message {
+            ToInit::Spawn { seq, attachment, spec } => self.spawn(stream, seq, attachment, *spec).await,
+            ToInit::Attach { seq, id, .. } => match self.processes.get(&id) {
+                Some(p) => {
+                    let (process, exit) = (p.number, p.exit);
+                    send(
+                        stream,
+                        &FromInit::Attached {
+                            seq,
+                            process,
+                            stdout_from: 0,
+                            stderr_from: 0,
+                            tty: false,
+                            exit,
+                        },
+                    )
+                    .await
+                }
+                None => fail(stream, seq, FailureKind::ProcessNotFound, "unknown process").await,
+            },
+            ToInit::Ack {
+                attachment,
+                stream: name,
+                upto,
+            } => self.output(stream, attachment, name, upto).await,
+            ToInit::Signal { seq, id, signal } => {
+                send(stream, &FromInit::Done { seq }).await?;
+                self.end(stream, &id, Exit::Signal(signal)).await
+            }
+            ToInit::SignalAll { seq, signal } => {
+                send(stream, &FromInit::Done { seq }).await?;
+                let running: Vec<String> = self.processes.keys().cloned().collect();
+                for id in running {
+                    self.end(stream, &id, Exit::Signal(signal)).await?;
+                }
+                Ok(())
+            }
+            ToInit::List { seq } => {
+                let others = self.processes.values().filter(|p| p.exit.is_none()).count() as u32;
+                send(
+                    stream,
+                    &FromInit::Listed {
+                        seq,
+                        processes: self.list(),
+                        others,
+                    },
+                )
+                .await
+            }
+            ToInit::Collect { id } => {
+                self.processes.remove(&id);
+                Ok(())
+            }
+            ToInit::Resize { seq, .. } => send(stream, &FromInit::Done { seq }).await,
+            ToInit::CloseInput { process } => {
+                let id = self
+                    .processes
+                    .iter()
+                    .find(|(_, p)| p.number == process)
+                    .map(|(id, _)| id.clone());
+                match id {
+                    Some(id) => self.end(stream, &id, Exit::Code(0)).await,
+                    None => Ok(()),
+                }
+            }
+            ToInit::Detach { .. } => Ok(()),
+        }
+    }
+
+    async fn spawn(
+        &mut self,
+        stream: &mut UnixStream,
+        seq: u64,
+        attachment: u32,
+        spec: SpawnSpec,
+    ) -> std::io::Result<()> {
+        if spec.path == "missing" {
+            return fail(
+                stream,
+                seq,
+                FailureKind::ExecutableNotFound,
+                "executable file not found in $PATH",
+            )
+            .await;
+        }
+        if self.processes.contains_key(&spec.id) {
+            return fail(stream, seq, FailureKind::ProcessExists, "in use").await;
+        }
+        self.next += 1;
+        let number = self.next;
+        let output = if spec.path == "echo" {
+            spec.args.join(" ").into_bytes()
+        } else {
+            Vec::new()
+        };
+        let ends = spec.path == "echo";
+        let process = Process {
+            number,
+            path: spec.path,
+            output,
+            exit: None,
+            attachment,
+        };
+        self.processes.insert(spec.id.clone(), process);
+        send(
+            stream,
+            &FromInit::Spawned {
+                seq,
+                process: number,
+                pid: number as i32 + 1,
+            },
+        )
+        .await?;
+        if ends {
+            self.end(stream, &spec.id, Exit::Code(0)).await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn input(&mut self, stream: &mut UnixStream, number: u32, data: &[u8]) -> std::io::Result<()> {
+        let Some(process) = self.processes.values_mut().find(|p| p.number == number) else {
+            return Ok(());
+        };
+        if process.path == "cat" {
+            stream
+                .write_all(&frame::encode_output(process.attachment, Stream::Stdout, data).unwrap())
+                .await?;
+        }
+        send(
+            stream,
+            &FromInit::InputAck {
+                process: number,
+                upto: data.len() as u64,
+            },
+        )
+        .await
+    }
+
+    async fn output(
+        &mut self,
+        stream: &mut UnixStream,
+        attachment: u32,
+        name: Stream,
+        upto: u64,
+    ) -> std::io::Result<()> {
+        let Some(process) = self.processes.values().find(|p| p.attachment == attachment) else {
+            return Ok(());
+        };
+        if name == Stream::Stdout && upto == 0 && !process.output.is_empty() {
+            stream
+                .write_all(&frame::encode_output(attachment, name, &process.output).unwrap())
+                .await?;
+        }
+        if process.exit.is_some() {
+            send(
+                stream,
+                &FromInit::StreamEnd {
+                    attachment,
+                    stream: name,
+                },
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, stream: &mut UnixStream, id: &str, exit: Exit) -> std::io::Result<()> {
+        match self.processes.get_mut(id) {
+            Some(process) if process.exit.is_none() => {
+                process.exit = Some(exit);
+                send(
+                    stream,
+                    &FromInit::Exited {
+                        id: id.to_owned(),
+                        exit,
+                    },
+                )
+                .await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn send(stream: &mut UnixStream, message: &FromInit) -> std::io::Result<()> {
+    stream.write_all(&frame::encode_control(message).unwrap()).await
+}
+
+async fn fail(stream: &mut UnixStream, seq: u64, kind: FailureKind, message: &str) -> std::io::Result<()> {
+    send(
+        stream,
+        &FromInit::Failed {
+            seq,
+            error: Failure {
+                kind,
+                message: message.into(),
+            },
+        },
+    )
+    .await
+}
