@@ -228,8 +228,7 @@ fn limits_are_in_force() -> Story {
         limits,
         ..ContainerSpec::default()
     })?;
-    let first = docker::pid(&node.inspect(&container.handle));
-    let in_force = cgroup::limits_of(first);
+    let in_force = cgroup::limits_of(node.first_pid(&container.handle));
     assert_eq!(in_force.memory_bytes, Some(64 << 20));
     assert_eq!(in_force.pids, Some(40));
     assert!(
@@ -240,19 +239,10 @@ fn limits_are_in_force() -> Story {
         assert_eq!(with_swap, 64 << 20);
     }
     let process = container.run(&ProcessSpec::new("cat", &[]))?;
-    let members = docker::docker(&[
-        "top",
-        &node.inspect(&container.handle)["Id"].to_string().replace('"', ""),
-        "-o",
-        "pid,comm",
-    ]);
-    let pid = members
-        .ok()
-        .lines()
-        .find_map(|line| line.trim().strip_suffix("cat").and_then(|pid| pid.trim().parse().ok()));
+    let pids = node.pids_named(&container.handle, "cat");
     assert_eq!(
-        pid.map(cgroup::limits_of),
-        Some(in_force),
+        pids.into_iter().map(cgroup::limits_of).collect::<Vec<_>>(),
+        [in_force],
         "the limits of a process in it"
     );
     process.close_stdin()?;

@@ -1,6 +1,6 @@
 //! Garden: ports of the node that lead into containers.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ type Story = anyhow::Result<()>;
 
 /// A server in the container that answers every connection with the word.
 fn serve(container: &ContainerOf, port: u32, word: &str) -> anyhow::Result<Process> {
-    let script = format!("echo {word} > /tmp/word; exec nc -lk -p {port} -e cat /tmp/word");
+    let script = format!("echo {word} > /tmp/word; exec nc -ll -p {port} -e cat /tmp/word");
     Ok(container.run(&ProcessSpec::script(&script))?)
 }
 
@@ -20,9 +20,7 @@ fn fetch(address: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let mut answer = String::new();
-    // The server may answer before it is asked, and hang up on what comes then.
-    let _ = stream.write_all(b"\n");
-    let _ = stream.read_to_string(&mut answer);
+    stream.read_to_string(&mut answer).ok()?;
     Some(answer).filter(|answer| !answer.is_empty())
 }
 

@@ -1,7 +1,7 @@
 //! Garden: ending a container's processes and keeping the container.
 
 use tests::garden::{ContainerSpec, ProcessSpec};
-use tests::harness::{LIMIT, Node, docker};
+use tests::harness::{LIMIT, Node, until};
 
 type Story = anyhow::Result<()>;
 
@@ -21,10 +21,7 @@ fn killing_ends_all_processes_at_once_and_keeps_the_container() -> Story {
     assert_eq!((deaf.wait()?, plain.wait()?), (137, 137));
     assert_eq!(web.garden.info("web")?.state, "stopped");
     assert!(web.garden.lookup("web")?);
-    assert!(
-        docker::pid(&node.inspect("web")) > 0,
-        "the first process lives, files are in reach"
-    );
+    assert!(node.first_pid("web") > 0, "the first process lives, files are in reach");
     Ok(())
 }
 
@@ -70,14 +67,8 @@ fn stopping_reaches_children_that_left_their_parent() -> Story {
         ..ContainerSpec::default()
     })?;
     web.shell("setsid sh -c 'sleep 1000 & sleep 1000 &' </dev/null >/dev/null 2>&1")?;
-    let id = node.inspect("web")["Id"].as_str().unwrap_or_default().to_owned();
-    let sleeping = || {
-        docker::docker(&["top", &id, "-o", "pid,comm"])
-            .ok()
-            .matches("sleep")
-            .count()
-    };
-    assert_eq!(sleeping(), 2);
+    let sleeping = || node.pids_named("web", "sleep").len();
+    until("both sleep", LIMIT, || (sleeping() == 2).then_some(()));
     web.garden.stop("web", true)?;
     assert_eq!(sleeping(), 0, "all are dead when the call returns");
     Ok(())

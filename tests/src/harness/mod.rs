@@ -17,7 +17,7 @@ mod wait;
 pub use command::{Captured, run, run_with_input};
 pub use image::{base_image, derived_image};
 pub use node::{ContainerOf, Node};
-pub use processes::is_alive;
+pub use processes::{is_alive, kill_hard, of_container};
 pub use programs::{program, workspace};
 pub use pty::OnTerminal;
 pub use wait::{LIMIT, until};

@@ -17,7 +17,7 @@ use super::command::{Captured, run, run_with_input};
 use super::docker;
 use super::image::base_image;
 use super::ports::{COUNT, Ports};
-use super::processes::{is_alive, kill_hard, of_root, terminate};
+use super::processes::{is_alive, kill_hard, of_container, of_root, terminate};
 use super::programs::{fence_init, program};
 use super::wait::{LIMIT, poll, until};
 use crate::garden::{Address, Client, ContainerSpec, Process, ProcessSpec, Result};
@@ -147,6 +147,19 @@ impl Node {
     /// All of the node's containers in Docker, running or not.
     pub fn containers_in_docker(&self) -> Vec<String> {
         docker::labelled("io.fence.node", &self.id)
+    }
+
+    /// The pid of the container's first process on the host.
+    #[track_caller]
+    pub fn first_pid(&self, handle: &str) -> i32 {
+        docker::pid(&self.inspect(handle))
+    }
+
+    /// The pids on the host of the container's processes with this name.
+    #[track_caller]
+    pub fn pids_named(&self, handle: &str, name: &str) -> Vec<i32> {
+        let all = of_container(self.first_pid(handle)).into_iter();
+        all.filter(|(_, comm)| comm == name).map(|(pid, _)| pid).collect()
     }
 
     /// Make a container through the Garden API.

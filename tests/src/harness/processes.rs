@@ -20,10 +20,26 @@ pub fn is_alive(pid: i32) -> bool {
 /// All processes but this one that carry the folder in their arguments or environment: those a node consists of.
 pub fn of_root(root: &Path) -> Vec<i32> {
     let needle = root.as_os_str().as_encoded_bytes();
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let own = std::process::id();
-    pids.filter(|pid| u32::try_from(*pid).is_ok_and(|pid| pid != own) && mentions(*pid, needle))
+    all()
+        .filter(|pid| u32::try_from(*pid).is_ok_and(|pid| pid != own) && mentions(*pid, needle))
+        .collect()
+}
+
+/// All processes of a container but its first, whose pid on the host is given: their pids there and their names.
+pub fn of_container(first: i32) -> Vec<(i32, String)> {
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(wanted) = namespace(first) else {
+        return Vec::new();
+    };
+    let inside = all().filter(|pid| *pid != first && namespace(*pid).as_ref() == Some(&wanted));
+    inside
+        .filter_map(|pid| {
+            Some((
+                pid,
+                fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned(),
+            ))
+        })
         .collect()
 }
 
@@ -35,6 +51,11 @@ pub fn kill_hard(pid: i32) {
 /// Ask the process to end.
 pub fn terminate(pid: i32) {
     let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+}
+
+fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn mentions(pid: i32, needle: &[u8]) -> bool {
