@@ -1,1 +1,225 @@
+//! The tree in a store: what is written together, what is recorded, what others see, and what is never shown.
 
+use serde_json::json;
+
+use super::*;
+use crate::config::key::Component;
+use crate::store::memory::MemoryStore;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn author() -> Author {
+    Author {
+        who: "alice".to_owned(),
+        command: "kato config set".to_owned(),
+    }
+}
+
+fn target(component: &str, path: &str) -> Target {
+    let (component, path) = (Component::new(component).unwrap(), KeyPath::parse(path).unwrap());
+    Target::resolve(&name("here"), None, &component, &path).unwrap()
+}
+
+fn new() -> (MemoryStore, Config) {
+    let store = MemoryStore::new();
+    (store.clone(), Config::new(Arc::new(store), name("here")))
+}
+
+async fn set(config: &Config, component: &str, path: &str, value: Value) -> Result<Changed> {
+    config.set(&target(component, path), value, false, &author()).await
+}
+
+async fn get(config: &Config, component: &str, path: &str) -> Option<Value> {
+    config.get(&target(component, path)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_value_is_read_back_and_until_then_the_default() {
+    let (_, config) = new();
+    assert_eq!(get(&config, "fence", "max_containers").await, Some(json!(256)));
+    let changed = set(&config, "fence", "max_containers", json!(7)).await.unwrap();
+    assert_eq!((changed.value, changed.revision), (Some(json!(7)), 1));
+    assert_eq!(get(&config, "fence", "max_containers").await, Some(json!(7)));
+    config.del(&target("fence", "max_containers"), &author()).await.unwrap();
+    assert_eq!(get(&config, "fence", "max_containers").await, Some(json!(256)));
+    assert_eq!(get(&config, "fence", "no/such/key").await, None);
+}
+
+#[tokio::test]
+async fn a_refused_change_leaves_the_store_as_it_was() {
+    let (store, config) = new();
+    set(&config, "fence", "max_containers", json!(7)).await.unwrap();
+    let before = store.range("", Page::ALL).await.unwrap();
+    for value in [json!(-1), json!("x"), json!({"a": 1})] {
+        assert!(set(&config, "fence", "max_containers", value).await.is_err());
+    }
+    let component = json!({"max_containers": 9, "docker": {"image": "BAD"}});
+    assert!(set(&config, "fence", "/", component).await.is_err());
+    assert!(config.del(&target("fence", "nothing"), &author()).await.is_err());
+    assert_eq!(store.range("", Page::ALL).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_component_is_replaced_in_one_revision() {
+    let (store, config) = new();
+    set(&config, "other", "/", json!({"a": 1, "b": {"c": 2}, "d": [1]}))
+        .await
+        .unwrap();
+    let changed = set(&config, "other", "/", json!({"b": {"c": 3}, "e": true}))
+        .await
+        .unwrap();
+    assert_eq!(
+        get(&config, "other", "/").await,
+        Some(json!({"b": {"c": 3}, "e": true}))
+    );
+    let range = store.range("config/cluster/", Page::ALL).await.unwrap();
+    assert_eq!(range.revision, changed.revision);
+    assert!(range.entries.iter().all(|entry| entry.revision == changed.revision));
+}
+
+#[tokio::test]
+async fn every_change_is_recorded_with_who_when_what_and_both_values() {
+    let (_, config) = new();
+    set(&config, "fence", "max_containers", json!(7)).await.unwrap();
+    set(&config, "fence", "max_containers", json!(8)).await.unwrap();
+    set(&config, "fence", "max_containers", json!(8)).await.unwrap();
+    config.del(&target("fence", "max_containers"), &author()).await.unwrap();
+    let records = config.history(10).await.unwrap();
+    let told: Vec<_> = records
+        .iter()
+        .map(|r| (r.number, r.revision, r.changes[0].old.clone(), r.changes[0].new.clone()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (3, 3, Some(json!(8)), None),
+            (2, 2, Some(json!(7)), Some(json!(8))),
+            (1, 1, None, Some(json!(7)))
+        ],
+        "a change to the same value is none"
+    );
+    assert_eq!(
+        (records[0].who.as_str(), records[0].command.as_str()),
+        ("alice", "kato config set")
+    );
+    assert_eq!(records[0].changes[0].path.as_str(), "fence/max_containers");
+    assert_eq!(config.history(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn old_records_are_forgotten_as_the_setting_says() {
+    let (store, config) = new();
+    for number in 1..=30 {
+        set(&config, "x", "y", json!(number)).await.unwrap();
+    }
+    set(&config, "cluster", "history/keep", json!(10)).await.unwrap();
+    for number in 1..=5 {
+        set(&config, "x", "y", json!(-number)).await.unwrap();
+    }
+    let numbers: Vec<u64> = config
+        .history(100)
+        .await
+        .unwrap()
+        .iter()
+        .map(|record| record.number)
+        .collect();
+    assert_eq!(numbers, (27..=36).rev().collect::<Vec<_>>());
+    assert_eq!(store.range("history/", Page::ALL).await.unwrap().entries.len(), 10);
+}
+
+#[tokio::test]
+async fn a_secret_is_kept_apart_and_shown_only_when_asked_for() {
+    let (store, config) = new();
+    let (key, hidden) = (target("fence", "registry/password"), json!(REDACTED));
+    let changed = config.set(&key, json!("hunter2"), false, &author()).await.unwrap();
+    assert_eq!(changed.value, Some(hidden.clone()));
+    assert_eq!(config.get(&key).await.unwrap(), Some(hidden.clone()));
+    assert_eq!(
+        config.get(&target("fence", "registry")).await.unwrap(),
+        Some(json!({"password": REDACTED}))
+    );
+    assert_eq!(
+        config.get_with(&key, Secrets::Revealed).await.unwrap(),
+        Some(json!("hunter2"))
+    );
+    assert_eq!(config.history(1).await.unwrap()[0].changes[0].new, Some(hidden));
+    for entry in store.range("", Page::ALL).await.unwrap().entries {
+        let holds = String::from_utf8_lossy(&entry.value).contains("hunter2");
+        assert_eq!(holds, entry.key.starts_with("secret/"), "{}", entry.key);
+    }
+    config.del(&key, &author()).await.unwrap();
+    assert_eq!(store.range("secret/", Page::ALL).await.unwrap().entries, []);
+}
+
+#[tokio::test]
+async fn local_is_this_nodes_and_goes_before_the_clusters() {
+    let (store, config) = new();
+    let elsewhere = Config::new(Arc::new(store), name("elsewhere"));
+    set(&config, "local", "fence/max_containers", json!(3)).await.unwrap();
+    let changed = set(&config, "fence", "max_containers", json!(9)).await.unwrap();
+    assert_eq!(
+        (changed.value, changed.hidden_here),
+        (Some(json!(9)), Some(Scope::Node(name("here"))))
+    );
+    assert_eq!(get(&config, "fence", "max_containers").await, Some(json!(3)));
+    assert_eq!(get(&elsewhere, "fence", "max_containers").await, Some(json!(9)));
+    assert_eq!(
+        get(&config, "local", "/").await,
+        Some(json!({"fence": {"max_containers": 3}}))
+    );
+    let here = Target {
+        scope: Scope::Node(name("here")),
+        ..target("fence", "max_containers")
+    };
+    assert_eq!(elsewhere.get(&here).await.unwrap(), Some(json!(3)));
+}
+
+#[tokio::test]
+async fn more_changes_than_a_transaction_holds_are_refused_before_anything_is_done() {
+    let (store, config) = new();
+    let keys = |count: usize| Value::Object((0..count).map(|n| (format!("k{n}"), json!(n))).collect());
+    let error = set(&config, "x", "/", keys(MAX_CHANGES + 1)).await.unwrap_err();
+    assert!(matches!(error, Error::TooMuch { limit: MAX_CHANGES, .. }), "{error:?}");
+    assert_eq!(store.range("", Page::ALL).await.unwrap().entries, []);
+    set(&config, "x", "/", keys(MAX_CHANGES)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tree_of_a_newer_format_is_neither_read_nor_changed() {
+    let (store, config) = new();
+    store
+        .txn(Txn::new().put(HEAD, r#"{"format":99,"last":1}"#))
+        .await
+        .unwrap();
+    assert!(matches!(
+        config.effective().await,
+        Err(Error::NewerFormat { found: 99, .. })
+    ));
+    assert!(matches!(
+        set(&config, "x", "y", json!(1)).await,
+        Err(Error::NewerFormat { .. })
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_by_many_at_once_are_all_made_and_all_recorded() {
+    const MANY: usize = 8;
+    let (_, config) = new();
+    let changing: Vec<_> = (0..MANY)
+        .map(|n| {
+            let config = config.clone();
+            tokio::spawn(async move { config.push(&target("x", "list"), json!(n), &author()).await.unwrap() })
+        })
+        .collect();
+    for change in changing {
+        change.await.unwrap();
+    }
+    let Some(Value::Array(mut list)) = get(&config, "x", "list").await else {
+        panic!("no list")
+    };
+    list.sort_by_key(Value::as_u64);
+    assert_eq!(list, (0..MANY).map(|n| json!(n)).collect::<Vec<_>>());
+    assert_eq!(config.history(100).await.unwrap().len(), MANY);
+}

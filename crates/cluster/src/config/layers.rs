@@ -31,7 +31,7 @@ pub(super) const SECRET: &str = "secret/";
 /// Written with every change.
 pub(super) const HEAD: &str = "config/head";
 /// The newest format of the tree that this program knows.
-pub(super) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 /// What every change writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
