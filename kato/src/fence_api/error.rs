@@ -184,13 +184,26 @@ mod tests {
     use super::*;
 
     fn refusal(status: u16, kind: &str) -> Refusal {
-        Refusal::new(status, ErrorBody { kind: kind.into(), message: "said so".into(), ..ErrorBody::default() })
+        Refusal::new(
+            status,
+            ErrorBody {
+                kind: kind.into(),
+                message: "said so".into(),
+                ..ErrorBody::default()
+            },
+        )
     }
 
     #[test]
     fn the_name_decides_before_the_status() {
-        assert_eq!(refusal(500, "ExecutableNotFoundError").kind, RefusalKind::ExecutableNotFound);
-        assert_eq!(refusal(404, "ContainerNotFoundError").kind, RefusalKind::ContainerNotFound);
+        assert_eq!(
+            refusal(500, "ExecutableNotFoundError").kind,
+            RefusalKind::ExecutableNotFound
+        );
+        assert_eq!(
+            refusal(404, "ContainerNotFoundError").kind,
+            RefusalKind::ContainerNotFound
+        );
         assert_eq!(refusal(503, "").kind, RefusalKind::Unavailable);
         assert_eq!(refusal(409, "").kind, RefusalKind::Conflict);
         assert_eq!(refusal(500, "").kind, RefusalKind::Other);
@@ -212,6 +225,12 @@ mod tests {
         assert!(Error::Refused(refusal(503, "ServiceUnavailableError")).is_temporary());
         assert!(!Error::Refused(refusal(404, "ProcessNotFoundError")).is_temporary());
         let source = io::Error::from(io::ErrorKind::NotFound);
-        assert!(Error::Unreachable { socket: "/run/fence/garden.sock".into(), source }.is_temporary());
+        assert!(
+            Error::Unreachable {
+                socket: "/run/fence/garden.sock".into(),
+                source
+            }
+            .is_temporary()
+        );
     }
 }

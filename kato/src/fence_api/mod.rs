@@ -18,7 +18,7 @@ use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use error::{Error, Refusal, RefusalKind, Result};
+pub use error::{Error, RefusalKind, Result};
 use spec::{CreateRequest, ProcessSpec};
 use stream::{FromFence, Incoming, Outgoing, Started};
 use transport::Call;
@@ -50,7 +50,9 @@ pub struct Attached {
 impl Client {
     /// The client of the fence whose socket is at its place below these paths.
     pub fn new(paths: &Paths) -> Self {
-        Client { socket: paths.garden_socket() }
+        Client {
+            socket: paths.garden_socket(),
+        }
     }
 
     /// What fence says of itself.
@@ -75,26 +77,35 @@ impl Client {
 
     /// Makes a container, waiting at most `bound` for it: an image may have to be pulled first.
     pub async fn create(&self, request: &CreateRequest, bound: Duration) -> Result<Container> {
-        self.post("/fence/v1/containers".into(), request, "create the container", bound).await
+        self.post("/fence/v1/containers".into(), request, "create the container", bound)
+            .await
     }
 
     /// Starts a container's main process, with this command instead of the image's unless it is empty.
     pub async fn start(&self, handle: &str, command: &[String]) -> Result<Container> {
         let body = serde_json::json!({ "command": command });
-        self.post(container_path(handle, "/start"), &body, "start the container", CHANGE).await
+        self.post(container_path(handle, "/start"), &body, "start the container", CHANGE)
+            .await
     }
 
     /// Stops a container's processes; `kill` gives them no time.
     pub async fn stop(&self, handle: &str, kill: bool) -> Result<Container> {
         let body = serde_json::json!({ "kill": kill });
-        self.post(container_path(handle, "/stop"), &body, "stop the container", STOP).await
+        self.post(container_path(handle, "/stop"), &body, "stop the container", STOP)
+            .await
     }
 
     /// Destroys a container.
     pub async fn destroy(&self, handle: &str) -> Result<()> {
         let action = "destroy the container";
         let path = container_path(handle, "");
-        let call = Call { method: Method::DELETE, path, body: None, action, bound: CHANGE };
+        let call = Call {
+            method: Method::DELETE,
+            path,
+            body: None,
+            action,
+            bound: CHANGE,
+        };
         transport::exchange(&self.socket, call).await.map(drop)
     }
 
@@ -103,14 +114,28 @@ impl Client {
         let action = "run the process";
         let body = Some(encode(spec, action)?);
         let path = container_path(handle, "/processes");
-        self.stream(Call { method: Method::POST, path, body, action, bound: CHANGE }).await
+        self.stream(Call {
+            method: Method::POST,
+            path,
+            body,
+            action,
+            bound: CHANGE,
+        })
+        .await
     }
 
     /// Attaches to a process of a container. Output that nobody has read comes first.
     pub async fn attach(&self, handle: &str, process: &str) -> Result<Attached> {
         let path = container_path(handle, &format!("/processes/{}/attach", segment(process)));
         let action = "attach to the process";
-        self.stream(Call { method: Method::GET, path, body: None, action, bound: QUICK }).await
+        self.stream(Call {
+            method: Method::GET,
+            path,
+            body: None,
+            action,
+            bound: QUICK,
+        })
+        .await
     }
 
     async fn stream(&self, call: Call) -> Result<Attached> {
@@ -120,15 +145,28 @@ impl Client {
         match tokio::time::timeout(bound, incoming.next()).await {
             Err(_) => Err(Error::TimedOut { action, bound }),
             Ok(Err(error)) => Err(answer(error.to_string())),
-            Ok(Ok(Some(FromFence::Started(started)))) => Ok(Attached { started, incoming, outgoing }),
+            Ok(Ok(Some(FromFence::Started(started)))) => Ok(Attached {
+                started,
+                incoming,
+                outgoing,
+            }),
             Ok(Ok(Some(FromFence::Failed(problem)))) => Err(answer(problem)),
             Ok(Ok(Some(_))) => Err(answer("the stream does not begin with the process".into())),
-            Ok(Ok(None)) => Err(Error::Broken { action, source: std::io::ErrorKind::UnexpectedEof.into() }),
+            Ok(Ok(None)) => Err(Error::Broken {
+                action,
+                source: std::io::ErrorKind::UnexpectedEof.into(),
+            }),
         }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: String, action: &'static str) -> Result<T> {
-        let call = Call { method: Method::GET, path, body: None, action, bound: QUICK };
+        let call = Call {
+            method: Method::GET,
+            path,
+            body: None,
+            action,
+            bound: QUICK,
+        };
         decode(&transport::exchange(&self.socket, call).await?, action)
     }
 
@@ -140,17 +178,29 @@ impl Client {
         bound: Duration,
     ) -> Result<T> {
         let body = Some(encode(body, action)?);
-        let call = Call { method: Method::POST, path, body, action, bound };
+        let call = Call {
+            method: Method::POST,
+            path,
+            body,
+            action,
+            bound,
+        };
         decode(&transport::exchange(&self.socket, call).await?, action)
     }
 }
 
 fn encode(body: &impl Serialize, action: &'static str) -> Result<Vec<u8>> {
-    serde_json::to_vec(body).map_err(|error| Error::Answer { action, problem: error.to_string() })
+    serde_json::to_vec(body).map_err(|error| Error::Answer {
+        action,
+        problem: error.to_string(),
+    })
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8], action: &'static str) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| Error::Answer { action, problem: error.to_string() })
+    serde_json::from_slice(body).map_err(|error| Error::Answer {
+        action,
+        problem: error.to_string(),
+    })
 }
 
 fn container_path(handle: &str, rest: &str) -> String {
@@ -175,7 +225,13 @@ mod tests {
 
     #[test]
     fn a_handle_is_one_segment_whatever_is_in_it() {
-        assert_eq!(container_path("web-1.a_b", "/stop"), "/fence/v1/containers/web-1.a_b/stop");
-        assert_eq!(container_path("a/b c+d%é", ""), "/fence/v1/containers/a%2Fb%20c%2Bd%25%C3%A9");
+        assert_eq!(
+            container_path("web-1.a_b", "/stop"),
+            "/fence/v1/containers/web-1.a_b/stop"
+        );
+        assert_eq!(
+            container_path("a/b c+d%é", ""),
+            "/fence/v1/containers/a%2Fb%20c%2Bd%25%C3%A9"
+        );
     }
 }

@@ -183,7 +183,14 @@ mod tests {
 
     #[test]
     fn a_terminal_without_a_size_is_still_asked_for() {
-        let spec = ProcessSpec { path: "sh".into(), tty: Some(TtySpec::default()), ..ProcessSpec::default() };
-        assert_eq!(serde_json::to_string(&spec).unwrap(), r#"{"path":"sh","rlimits":{},"tty":{},"image":{}}"#);
+        let spec = ProcessSpec {
+            path: "sh".into(),
+            tty: Some(TtySpec::default()),
+            ..ProcessSpec::default()
+        };
+        assert_eq!(
+            serde_json::to_string(&spec).unwrap(),
+            r#"{"path":"sh","rlimits":{},"tty":{},"image":{}}"#
+        );
     }
 }

@@ -137,7 +137,9 @@ fn take_frame(source: &mut BytesMut) -> io::Result<Option<(u8, Bytes)>> {
     }
     let length = u32::from_be_bytes([source[1], source[2], source[3], source[4]]) as usize;
     if length > MAX_PAYLOAD {
-        return Err(invalid(format!("a frame of {length} bytes is longer than {MAX_PAYLOAD}")));
+        return Err(invalid(format!(
+            "a frame of {length} bytes is longer than {MAX_PAYLOAD}"
+        )));
     }
     if source.len() < HEAD + length {
         source.reserve(HEAD + length - source.len());
@@ -249,7 +251,12 @@ mod tests {
             buffer.put_u8(byte);
             frames.extend(Codec.decode(&mut buffer).unwrap());
         }
-        let started = Started { process_id: "p".into(), stream_id: "1".into(), tty: true, stdin_window: None };
+        let started = Started {
+            process_id: "p".into(),
+            stream_id: "1".into(),
+            tty: true,
+            stdin_window: None,
+        };
         assert_eq!(
             frames,
             [
@@ -264,9 +271,15 @@ mod tests {
     fn what_was_dropped_and_what_failed_is_told() {
         let mut bytes = frame(6, br#"{"dropped":{"stream":"stderr","bytes":9}}"#);
         bytes.extend_from_slice(&frame(5, br#"{"error":"gone"}"#));
-        let dropped = Dropped { stream: "stderr".into(), bytes: 9 };
+        let dropped = Dropped {
+            stream: "stderr".into(),
+            bytes: 9,
+        };
         assert_eq!(Codec.decode(&mut bytes).unwrap(), Some(FromFence::Dropped(dropped)));
-        assert_eq!(Codec.decode(&mut bytes).unwrap(), Some(FromFence::Failed("gone".into())));
+        assert_eq!(
+            Codec.decode(&mut bytes).unwrap(),
+            Some(FromFence::Failed("gone".into()))
+        );
         assert_eq!(Codec.decode(&mut bytes).unwrap(), None);
     }
 
@@ -274,7 +287,10 @@ mod tests {
     fn kinds_of_a_later_fence_are_passed_over() {
         let mut bytes = frame(99, b"whatever");
         bytes.extend_from_slice(&frame(2, b"e"));
-        assert_eq!(Codec.decode(&mut bytes).unwrap(), Some(FromFence::Stderr(Bytes::from_static(b"e"))));
+        assert_eq!(
+            Codec.decode(&mut bytes).unwrap(),
+            Some(FromFence::Stderr(Bytes::from_static(b"e")))
+        );
     }
 
     #[test]
@@ -288,7 +304,9 @@ mod tests {
     #[test]
     fn long_input_goes_as_several_frames() {
         let mut bytes = BytesMut::new();
-        Codec.encode(ToFence::Stdin(Bytes::from(vec![7; MAX_PAYLOAD + 1])), &mut bytes).unwrap();
+        Codec
+            .encode(ToFence::Stdin(Bytes::from(vec![7; MAX_PAYLOAD + 1])), &mut bytes)
+            .unwrap();
         let (kind, first) = take_frame(&mut bytes).unwrap().unwrap();
         assert_eq!((kind, first.len()), (16, MAX_PAYLOAD));
         let (kind, second) = take_frame(&mut bytes).unwrap().unwrap();
@@ -300,7 +318,9 @@ mod tests {
     fn signals_sizes_and_the_end_of_input_have_their_frames() {
         let mut bytes = BytesMut::new();
         Codec.encode(ToFence::Signal(15), &mut bytes).unwrap();
-        Codec.encode(ToFence::Resize { columns: 80, rows: 24 }, &mut bytes).unwrap();
+        Codec
+            .encode(ToFence::Resize { columns: 80, rows: 24 }, &mut bytes)
+            .unwrap();
         Codec.encode(ToFence::StdinEnd, &mut bytes).unwrap();
         let mut expected = frame(18, br#"{"signal":15}"#);
         expected.extend_from_slice(&frame(19, br#"{"columns":80,"rows":24}"#));

@@ -46,7 +46,11 @@ pub async fn exchange(socket: &Path, call: Call) -> Result<Bytes> {
         let response = send(socket, &call, false).await?;
         let status = response.status();
         let body = read_body(call.action, response).await?;
-        if status.is_success() { Ok(body) } else { Err(refused(&call, status, &body)) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(refused(&call, status, &body))
+        }
     })
     .await
 }
@@ -57,7 +61,9 @@ pub async fn upgrade(socket: &Path, call: Call) -> Result<Upgraded> {
         let response = send(socket, &call, true).await?;
         let status = response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return hyper::upgrade::on(response).await.map_err(|error| broken(call.action, error));
+            return hyper::upgrade::on(response)
+                .await
+                .map_err(|error| broken(call.action, error));
         }
         let body = read_body(call.action, response).await?;
         Err(refused(&call, status, &body))
@@ -66,7 +72,9 @@ pub async fn upgrade(socket: &Path, call: Call) -> Result<Upgraded> {
 }
 
 async fn bounded<T>(action: &'static str, bound: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(bound, work).await.unwrap_or(Err(Error::TimedOut { action, bound }))
+    timeout(bound, work)
+        .await
+        .unwrap_or(Err(Error::TimedOut { action, bound }))
 }
 
 async fn send(socket: &Path, call: &Call, upgrade: bool) -> Result<Response<Incoming>> {
@@ -80,15 +88,24 @@ async fn send(socket: &Path, call: &Call, upgrade: bool) -> Result<Response<Inco
 }
 
 async fn connect(socket: &Path) -> Result<UnixStream> {
-    let unreachable = |source| Error::Unreachable { socket: socket.to_path_buf(), source };
+    let unreachable = |source| Error::Unreachable {
+        socket: socket.to_path_buf(),
+        source,
+    };
     match timeout(CONNECT, UnixStream::connect(socket)).await {
         Ok(connected) => connected.map_err(unreachable),
-        Err(_) => Err(Error::TimedOut { action: "take a connection", bound: CONNECT }),
+        Err(_) => Err(Error::TimedOut {
+            action: "take a connection",
+            bound: CONNECT,
+        }),
     }
 }
 
 fn build(call: &Call, upgrade: bool) -> Result<Request<Full<Bytes>>> {
-    let mut builder = Request::builder().method(call.method.clone()).uri(&call.path).header(HOST, "fence");
+    let mut builder = Request::builder()
+        .method(call.method.clone())
+        .uri(&call.path)
+        .header(HOST, "fence");
     if upgrade {
         builder = builder.header(CONNECTION, "Upgrade").header(UPGRADE, PROTOCOL);
     } else {
@@ -98,30 +115,43 @@ fn build(call: &Call, upgrade: bool) -> Result<Request<Full<Bytes>>> {
         builder = builder.header(CONTENT_TYPE, "application/json");
     }
     let body = Full::new(Bytes::from(call.body.clone().unwrap_or_default()));
-    builder.body(body).map_err(|source| Error::Request { action: call.action, source })
+    builder.body(body).map_err(|source| Error::Request {
+        action: call.action,
+        source,
+    })
 }
 
 async fn read_body(action: &'static str, response: Response<Incoming>) -> Result<Bytes> {
     match Limited::new(response.into_body(), MAX_ANSWER).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Error::Answer { action, problem: format!("more than {MAX_ANSWER} bytes") })
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::Answer {
+            action,
+            problem: format!("more than {MAX_ANSWER} bytes"),
+        }),
         Err(error) => match error.downcast::<hyper::Error>() {
             Ok(error) => Err(broken(action, *error)),
-            Err(other) => Err(Error::Answer { action, problem: other.to_string() }),
+            Err(other) => Err(Error::Answer {
+                action,
+                problem: other.to_string(),
+            }),
         },
     }
 }
 
 fn broken(action: &'static str, error: hyper::Error) -> Error {
-    Error::Broken { action, source: io::Error::other(error) }
+    Error::Broken {
+        action,
+        source: io::Error::other(error),
+    }
 }
 
 fn refused(call: &Call, status: StatusCode, body: &[u8]) -> Error {
     match serde_json::from_slice(body) {
         Ok(body) => Error::Refused(Refusal::new(status.as_u16(), body)),
         // Not fence's own error: an older fence without this route, or another program on the socket.
-        Err(_) => Error::Answer { action: call.action, problem: format!("HTTP status {status}") },
+        Err(_) => Error::Answer {
+            action: call.action,
+            problem: format!("HTTP status {status}"),
+        },
     }
 }

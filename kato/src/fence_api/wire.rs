@@ -162,12 +162,14 @@ pub struct Container {
     pub started: bool,
     /// Its address on the node.
     pub ip: String,
+    /// The node's address, as the container sees it.
+    pub host_ip: String,
     /// The ports of the node that lead into it.
     pub ports: Vec<PortMapping>,
     /// The limits in force.
     pub limits: ContainerLimits,
     /// After how many seconds without a client it is destroyed; 0 = never.
-    pub grace_time_s: u64,
+    pub grace_time_s: f64,
     /// Its properties.
     pub properties: BTreeMap<String, String>,
     /// The environment that all its processes get.
@@ -194,16 +196,16 @@ pub struct PortMapping {
     pub container_port: u32,
 }
 
-/// The limits in force.
+/// The limits in force; absent = no limit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContainerLimits {
-    /// Memory; 0 = no limit.
-    pub memory_bytes: u64,
+    /// Memory and swap together.
+    pub memory_bytes: Option<u64>,
     /// The share of the processors.
-    pub cpu_shares: u64,
-    /// How many processes there may be; 0 = no limit.
-    pub pids: u64,
+    pub cpu_shares: Option<u64>,
+    /// How many processes and threads there may be.
+    pub pids: Option<u64>,
 }
 
 /// A directory or file of the node that a container sees.
@@ -261,6 +263,9 @@ mod tests {
     fn an_error_body_is_read_with_gardens_names() {
         let text = r#"{"Type":"ContainerNotFoundError","Message":"m","Handle":"h","ProcessID":"","Binary":""}"#;
         let body: ErrorBody = serde_json::from_str(text).unwrap();
-        assert_eq!((body.kind.as_str(), body.handle.as_str()), ("ContainerNotFoundError", "h"));
+        assert_eq!(
+            (body.kind.as_str(), body.handle.as_str()),
+            ("ContainerNotFoundError", "h")
+        );
     }
 }

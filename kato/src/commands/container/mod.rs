@@ -1,15 +1,53 @@
-//! The family `kato container`.
+//! The family `kato container`: this node's containers, through its fence.
+//!
+//! One file per verb. What several verbs share is in [`values`] (what options take), [`problem`] (failures as they
+//! are printed) and [`session`] (a conversation with a process). Containers are fence's; nothing is kept here.
+
+mod attach;
+mod create;
+mod destroy;
+mod info;
+mod list;
+mod problem;
+mod run;
+mod session;
+mod shell;
+mod start;
+mod stop;
+mod values;
 
 use clap::Subcommand;
 
 use super::Context;
 use crate::error::{Exit, Result};
+use crate::fence_api::Client;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-pub enum ContainerCommand {}
+pub enum ContainerCommand {
+    Create(create::CreateArgs),
+    Start(start::StartArgs),
+    List(list::ListArgs),
+    Info(info::InfoArgs),
+    Run(run::RunArgs),
+    Attach(attach::AttachArgs),
+    Shell(shell::ShellArgs),
+    Stop(stop::StopArgs),
+    Destroy(destroy::DestroyArgs),
+}
 
 /// Run one verb.
-pub async fn run(_context: &Context, command: ContainerCommand) -> Result<Exit> {
-    match command {}
+pub async fn run(context: &Context, command: ContainerCommand) -> Result<Exit> {
+    let client = Client::new(&context.paths);
+    match command {
+        ContainerCommand::Create(args) => create::run(context, &client, args).await,
+        ContainerCommand::Start(args) => start::run(context, &client, args).await,
+        ContainerCommand::List(args) => list::run(context, &client, &args).await,
+        ContainerCommand::Info(args) => info::run(context, &client, &args).await,
+        ContainerCommand::Run(args) => run::run(context, client, args).await,
+        ContainerCommand::Attach(args) => attach::run(context, client, &args).await,
+        ContainerCommand::Shell(args) => shell::run(context, client, args).await,
+        ContainerCommand::Stop(args) => stop::run(context, &client, &args).await,
+        ContainerCommand::Destroy(args) => destroy::run(context, &client, &args).await,
+    }
 }
