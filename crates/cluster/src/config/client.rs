@@ -39,14 +39,14 @@ pub struct Config {
 /// What came of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Changed {
-    /// What the layer has at the target now, secrets redacted.
+    /// What is effective at the target now for those it was changed for, secrets redacted.
     pub value: Option<Value>,
     /// Of the configuration afterwards.
     pub revision: Revision,
     /// Keys that the schema does not know, and the nearest that it does.
     pub unknown: Vec<(KeyPath, Option<KeyPath>)>,
-    /// This node's own value differs from the one that was set, and goes before it.
-    pub hidden_here: Option<Scope>,
+    /// On this node another value, its own or its realm's, goes before the changed one.
+    pub hidden_here: bool,
 }
 
 /// Whether secret values are shown.
@@ -240,20 +240,21 @@ impl Config {
 
     fn changed(&self, target: &Target, before: &Layers, edited: Edited, revision: Revision) -> Changed {
         let at = self.schema.canonical(&target.address);
-        let here = Scope::Node(self.node.clone());
-        let after = before.with(&target.scope, edited.tree.clone());
-        let seen_here = after.effective(self.schema, &here).nest(&at);
-        let set = after.effective(self.schema, &target.scope).nest(&at);
+        let after = before.with(&target.scope, edited.tree);
+        let set = after.effective(self.schema, &target.scope);
+        let here = after.effective(self.schema, &Scope::Node(self.node.clone()));
         let concerns_here = match &target.scope {
             Scope::Cluster => true,
             Scope::Realm(realm) => after.realm_of(&self.node) == Some(realm),
             Scope::Node(_) => false,
         };
+        let hidden_here = concerns_here && here.nest(&at) != set.nest(&at);
+        let shown = if target.own { after.own(&target.scope) } else { set };
         Changed {
-            value: self.shown(edited.tree, Secrets::Redacted).nest(&at),
+            value: self.shown(shown, Secrets::Redacted).nest(&at),
             revision,
             unknown: edited.unknown,
-            hidden_here: (concerns_here && seen_here != set).then_some(here),
+            hidden_here,
         }
     }
 

@@ -10,7 +10,6 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why something could not be done with the tree.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// Not a name or a path.
     #[error(transparent)]

@@ -8,7 +8,6 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a node's own file could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// This machine is not set up as a node.
     #[error("this machine is not set up as a node: there is no {}", path.display())]

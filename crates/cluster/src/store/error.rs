@@ -10,7 +10,6 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a call to a store failed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// There is no store at that place.
     #[error("there is no store at {place}")]

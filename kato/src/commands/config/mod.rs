@@ -1,15 +1,100 @@
-//! The family `kato config`.
+//! The family `kato config`: read and change the config tree.
+//!
+//! A file per verb. Which values are good, what a change does and what is recorded is the tree's matter (`cluster`);
+//! here are the arguments, what is printed, and how the tree's errors end the command.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use cluster::config::{Component, KeyPath, Name, Scope, Target};
 
 use super::Context;
 use crate::error::{Exit, Result};
 
+mod change;
+mod del;
+mod get;
+mod open;
+mod pop;
+mod problem;
+mod push;
+mod schema;
+mod set;
+mod show;
+
+pub use open::open;
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {}
+pub enum ConfigCommand {
+    Get(get::GetArgs),
+    Set(set::SetArgs),
+    Del(del::DelArgs),
+    Push(push::PushArgs),
+    Pop(pop::PopArgs),
+    Schema(schema::SchemaArgs),
+}
 
 /// Run one verb.
-pub async fn run(_context: &Context, command: ConfigCommand) -> Result<Exit> {
-    match command {}
+pub async fn run(context: &Context, command: ConfigCommand) -> Result<Exit> {
+    match command {
+        ConfigCommand::Get(args) => get::run(context, &args).await,
+        ConfigCommand::Set(args) => set::run(context, &args).await,
+        ConfigCommand::Del(args) => del::run(context, &args).await,
+        ConfigCommand::Push(args) => push::run(context, &args).await,
+        ConfigCommand::Pop(args) => pop::run(context, &args).await,
+        ConfigCommand::Schema(args) => schema::run(context, &args),
+    }
+}
+
+/// Whose values are meant.
+#[derive(Args, Debug)]
+struct ScopeArgs {
+    /// The values of this node
+    #[arg(short = 'n', long, value_name = "NODE", conflicts_with = "realm")]
+    node: Option<String>,
+    /// The values of this realm's nodes
+    #[arg(long, value_name = "REALM")]
+    realm: Option<String>,
+}
+
+impl ScopeArgs {
+    fn scope(&self) -> Result<Option<Scope>> {
+        let name = |name: &String| Name::new(name).map_err(problem::key);
+        match (&self.node, &self.realm) {
+            (Some(node), _) => Ok(Some(Scope::Node(name(node)?))),
+            (_, Some(realm)) => Ok(Some(Scope::Realm(name(realm)?))),
+            _ => Ok(None),
+        }
+    }
+
+    /// As they were given, for the record of a change.
+    fn given(&self) -> String {
+        let option = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!(" {name} {value}"));
+        [option("--node", &self.node), option("--realm", &self.realm)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+/// The key that is meant.
+#[derive(Args, Debug)]
+struct KeyArgs {
+    /// cluster, local (this node's own values), or a process such as fence
+    #[arg(value_name = "COMPONENT")]
+    component: String,
+    /// The key, with / between its parts; / alone is the whole component
+    #[arg(value_name = "KEY-PATH")]
+    path: String,
+}
+
+impl KeyArgs {
+    fn target(&self, here: &Name, scope: Option<Scope>) -> Result<Target> {
+        target(here, scope, &self.component, &self.path)
+    }
+}
+
+fn target(here: &Name, scope: Option<Scope>, component: &str, path: &str) -> Result<Target> {
+    let component = Component::new(component).map_err(problem::key)?;
+    let path = KeyPath::parse(path).map_err(problem::key)?;
+    Target::resolve(here, scope, &component, &path).map_err(problem::key)
 }

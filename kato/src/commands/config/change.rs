@@ -1,0 +1,134 @@
+//! What the verbs that change the tree share: the value that was typed, who changes, and what is said afterwards.
+
+use std::io::{IsTerminal, Read};
+
+use clap::Args;
+use cluster::config::input::{self, Format, MAX_INPUT};
+use cluster::config::schema::{Applies, Found};
+use cluster::config::{Author, Changed, Config, KeyPath, LOCAL, Target};
+
+use super::{KeyArgs, ScopeArgs, show};
+use crate::commands::Context;
+use crate::error::{Error, Result};
+
+/// How the value is to be read.
+#[derive(Args, Debug)]
+pub struct TypeArgs {
+    /// The value is JSON
+    #[arg(short = 'j', long, conflicts_with = "yaml")]
+    json: bool,
+    /// The value is YAML
+    #[arg(short = 'y', long)]
+    yaml: bool,
+}
+
+impl TypeArgs {
+    pub fn format(&self) -> Format {
+        match (self.json, self.yaml) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Yaml,
+            _ => Format::Assumed,
+        }
+    }
+}
+
+/// The value's text: the argument, else all of the standard input without its last line end.
+pub fn text(context: &Context, argument: Option<&String>) -> Result<String> {
+    if let Some(text) = argument {
+        return Ok(text.clone());
+    }
+    if std::io::stdin().is_terminal() {
+        context
+            .ui
+            .say("Reading the value from the standard input; end it with Ctrl-D");
+    }
+    let limit = MAX_INPUT as u64 + 1;
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(limit).read_to_string(&mut text);
+    read.map_err(|error| Error::failed("could not read the value from the standard input").because(error))?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// Say that a type was guessed.
+pub fn warn_of_type(context: &Context, read: &input::Read) {
+    if let Some(assumed) = read.assumed {
+        context.ui.warn(&format!("Assumed type {assumed}"));
+    }
+}
+
+/// Who changes the tree with which verb. The value is left out: it is recorded by itself, unless it is secret.
+pub fn author(verb: &str, scope: &ScopeArgs, key: &KeyArgs) -> Author {
+    let user = nix::unistd::geteuid();
+    let name = match nix::unistd::User::from_uid(user) {
+        Ok(Some(user)) => user.name,
+        Ok(None) | Err(_) => format!("user {user}"),
+    };
+    let who = match std::env::var("SUDO_USER") {
+        Ok(behind) if behind != name => format!("{behind} ({name})"),
+        _ => name,
+    };
+    Author {
+        who,
+        command: format!("kato config {verb}{} {} {}", scope.given(), key.component, key.path),
+    }
+}
+
+/// Say what the administrator should know of a change, and print the value as `get` does.
+pub fn report(context: &Context, config: &Config, target: &Target, changed: &Changed) -> Result<()> {
+    for (address, near) in &changed.unknown {
+        let near = near
+            .as_ref()
+            .map(|near| format!("; did you mean {}?", words(near)))
+            .unwrap_or_default();
+        context.ui.warn(&format!("{} is not a known key{near}", words(address)));
+    }
+    if changed.hidden_here {
+        context.ui.warn(&format!(
+            "On this node another value goes before it, see: kato config get {LOCAL} {}",
+            target.address
+        ));
+    }
+    if let Some(value) = &changed.value {
+        show::plain(&context.ui, value)?;
+    }
+    say_if_restart_is_needed(context, config, target);
+    Ok(())
+}
+
+/// Say it for keys that are read at the start of their process only.
+pub fn say_if_restart_is_needed(context: &Context, config: &Config, target: &Target) {
+    let at = config.schema().canonical(&target.address);
+    let needs_restart = |component: &cluster::config::schema::ComponentSchema| {
+        let restart = |key: &&cluster::config::schema::Key| key.applies == Applies::Restart;
+        let addresses = component
+            .keys
+            .iter()
+            .filter(restart)
+            .filter_map(|key| component.address(key));
+        addresses
+            .into_iter()
+            .any(|address| address.is_within(&at) || at == address)
+    };
+    for component in config
+        .schema()
+        .components()
+        .filter(|component| needs_restart(component))
+    {
+        // Of a group it is not known which of its keys changed, so only a key by itself is spoken of.
+        if let Found::Key(_) = config.schema().find(&at) {
+            context
+                .ui
+                .say(&format!("It applies after: kato process restart {}", component.name));
+        }
+    }
+}
+
+fn words(address: &KeyPath) -> String {
+    match address.split_first() {
+        Some((component, path)) if !path.is_root() => format!("{component} {path}"),
+        _ => address.to_string(),
+    }
+}

@@ -1,0 +1,116 @@
+//! The tree's errors as the administrator sees them: which exit code, and which command to try next.
+
+use cluster::config::{Error as Tree, KeyPath, LOCAL, Scope, Target, key as keys};
+use cluster::store::Error as Store;
+
+use crate::error::{Error, Kind};
+
+/// A name or path that is none.
+pub fn key(error: keys::Error) -> Error {
+    Error::usage(error.to_string())
+}
+
+/// The tree refused, or could not be read.
+pub fn tree(error: Tree) -> Error {
+    if let Tree::Store { source, .. } | Tree::Nothing { source } = &error {
+        return with_store(source, error.to_string()).because(error);
+    }
+    let hint = hint(&error);
+    Error::new(kind(&error), error.to_string()).because(error).hint(hint)
+}
+
+/// The store could not be opened.
+pub fn store(error: Store) -> Error {
+    with_store(&error, "could not open the configuration".to_owned()).because(error)
+}
+
+fn kind(error: &Tree) -> Kind {
+    match error {
+        Tree::Key(_) | Tree::NeedsKey { .. } => Kind::Usage,
+        Tree::Value { .. }
+        | Tree::Parse { .. }
+        | Tree::Refused { .. }
+        | Tree::Unfit { .. }
+        | Tree::TypeChange { .. }
+        | Tree::Shadowed { .. }
+        | Tree::NotAList { .. }
+        | Tree::TooMuch { .. } => Kind::Refused,
+        Tree::NotFound { .. } | Tree::NoSuchEntry { .. } => Kind::NotFound,
+        Tree::Contended { .. }
+        | Tree::NewerFormat { .. }
+        | Tree::Corrupt { .. }
+        | Tree::Decode { .. }
+        | Tree::Nothing { .. }
+        | Tree::Store { .. } => Kind::Failed,
+    }
+}
+
+fn hint(error: &Tree) -> String {
+    match error {
+        Tree::TypeChange { .. } => "say the type with -j or -y if it is meant, or change it with --force".to_owned(),
+        Tree::Shadowed { .. } => "replace it with --force".to_owned(),
+        Tree::Refused { target, .. } | Tree::Unfit { target, .. } => {
+            format!("kato config schema {}", words(&target.address))
+        }
+        Tree::NotFound {
+            target,
+            near: Some(near),
+        } => get(&Target {
+            address: near.clone(),
+            ..target.clone()
+        }),
+        Tree::NotAList { target, .. } | Tree::NoSuchEntry { target } => get(target),
+        Tree::NotFound { target, near: None } => {
+            let above = target
+                .address
+                .split_first()
+                .and_then(|(component, _)| KeyPath::parse(component).ok());
+            get(&Target {
+                address: above.unwrap_or_default(),
+                ..target.clone()
+            })
+        }
+        Tree::Contended { .. } => "try again".to_owned(),
+        Tree::NewerFormat { .. } => "update this node".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn with_store(error: &Store, message: String) -> Error {
+    match error {
+        Store::Missing { .. } => Error::failed(message).hint("kato node setup micro"),
+        Store::Denied { .. } => Error::failed(message).hint("run the command as root"),
+        Store::NewerFormat { .. } => Error::failed(message).hint("update this node"),
+        Store::Unavailable { .. } | Store::Busy { .. } | Store::Closed => Error::unreachable(message),
+        Store::Corrupt { .. }
+        | Store::Failed { .. }
+        | Store::Refused { .. }
+        | Store::Compacted { .. }
+        | Store::Ahead { .. }
+        | Store::NoLease { .. } => Error::failed(message),
+    }
+}
+
+/// The command that shows a target.
+fn get(target: &Target) -> String {
+    if target.own {
+        return format!("kato config get {LOCAL} {}", target.address);
+    }
+    let scope = match &target.scope {
+        Scope::Cluster => String::new(),
+        Scope::Realm(realm) => format!("--realm {realm} "),
+        Scope::Node(node) => format!("--node {node} "),
+    };
+    format!("kato config get {scope}{}", words(&target.address))
+        .trim_end()
+        .to_owned()
+}
+
+/// An address as component and key.
+fn words(address: &KeyPath) -> String {
+    match address.split_first() {
+        None => String::new(),
+        Some((component, path)) if path.is_root() => component.to_owned(),
+        Some((component, path)) => format!("{component} {path}"),
+    }
+}
