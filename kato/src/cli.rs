@@ -67,7 +67,6 @@ fn start(cli: Cli, ui: Ui) -> Result<Exit> {
     let context = Context {
         paths: Paths::from_root(cli.root.as_deref()),
         ui,
-        verbose: cli.verbose,
     };
     let result = runtime.block_on(commands::run(&context, cli.command));
     // A read of a terminal that is still waiting must not keep the program.

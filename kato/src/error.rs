@@ -4,7 +4,6 @@
 //! use into one where they call them, since only there it is known what to try next.
 
 use std::error::Error as StdError;
-use std::fmt::Write;
 
 /// The result of a command's step.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -69,6 +68,7 @@ pub struct Error {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    detail: Vec<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     closed_stdout: bool,
 }
@@ -80,6 +80,7 @@ impl Error {
             kind,
             message: message.into(),
             hint: None,
+            detail: Vec::new(),
             source: None,
             closed_stdout: false,
         }
@@ -122,6 +123,12 @@ impl Error {
         self
     }
 
+    /// With lines that show more of it, such as a log's last ones.
+    pub fn detail(mut self, lines: Vec<String>) -> Self {
+        self.detail = lines;
+        self
+    }
+
     /// Writing to stdout failed.
     pub fn stdout(source: std::io::Error) -> Self {
         let closed = source.kind() == std::io::ErrorKind::BrokenPipe;
@@ -141,12 +148,14 @@ impl Error {
         self.kind
     }
 
-    /// What is printed on stderr: the chain of causes once, and the hint on a line of its own.
+    /// What is printed on stderr: the chain of causes once, the lines of detail, the hint on a line of its own.
     pub fn report(&self) -> String {
         let mut text = format!("kato: {}\n", chain(self));
+        for line in &self.detail {
+            text.push_str(&format!("  {line}\n"));
+        }
         if let Some(hint) = &self.hint {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "hint: {hint}");
+            text.push_str(&format!("hint: {hint}\n"));
         }
         text
     }
@@ -159,7 +168,8 @@ pub fn chain(error: &dyn StdError) -> String {
     while let Some(cause) = next {
         let words = cause.to_string();
         if !text.ends_with(&words) {
-            let _ = write!(text, ": {words}");
+            text.push_str(": ");
+            text.push_str(&words);
         }
         next = cause.source();
     }

@@ -2,8 +2,10 @@
 //!
 //! What a command does is below [`commands`]; the node's agent, `kato agent`, is [`agent`].
 
+mod agent;
 mod cli;
 mod commands;
+mod docker_api;
 mod error;
 mod fence_api;
 mod ui;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -123,6 +125,11 @@ impl Ui {
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress { bar }
     }
+}
+
+/// A time as people read it: of this machine's zone, to the second.
+pub fn time(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A line on the terminal that shows that something goes on; it vanishes when dropped.

@@ -2,10 +2,18 @@
 //!
 //! This file lists the families and passes control to the one that was asked for.
 
+mod agent;
 mod completion;
 mod config;
 mod container;
+mod info;
 mod man;
+mod node;
+mod order;
+mod process;
+mod roles;
+mod status;
+mod version;
 
 use clap::Subcommand;
 use cluster::nodes::Paths;
@@ -20,8 +28,6 @@ pub struct Context {
     pub paths: Paths,
     /// The administrator's streams.
     pub ui: Ui,
-    /// The option `-v`.
-    pub verbose: bool,
 }
 
 /// The families.
@@ -33,6 +39,19 @@ pub enum Command {
     /// Create, use and destroy containers
     #[command(subcommand)]
     Container(container::ContainerCommand),
+    Status(status::StatusArgs),
+    Info(info::InfoArgs),
+    Version(version::VersionArgs),
+    Start(roles::StartArgs),
+    Stop(roles::StopArgs),
+    Restart(roles::RestartArgs),
+    /// List, await, start and stop this node's processes
+    #[command(subcommand)]
+    Process(process::ProcessCommand),
+    /// Make this machine a node
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    Agent(agent::AgentArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),
 }
@@ -42,6 +61,15 @@ pub async fn run(context: &Context, command: Command) -> Result<Exit> {
     match command {
         Command::Config(command) => config::run(context, command).await,
         Command::Container(command) => container::run(context, command).await,
+        Command::Status(args) => status::run(context, &args).await,
+        Command::Info(args) => info::run(context, &args).await,
+        Command::Version(args) => version::run(context, &args).await,
+        Command::Start(args) => roles::start(context, &args).await,
+        Command::Stop(args) => roles::stop(context, &args).await,
+        Command::Restart(args) => roles::restart(context, &args).await,
+        Command::Process(command) => process::run(context, command).await,
+        Command::Node(command) => node::run(context, command).await,
+        Command::Agent(args) => agent::run(context, &args).await,
         Command::Completion(args) => completion::run(context, &args),
         Command::Man(args) => man::run(context, &args),
     }

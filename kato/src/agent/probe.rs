@@ -1,0 +1,73 @@
+//! How the agent learns whether a process is ready: it asks the process itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::docker_api;
+use crate::error::chain;
+use crate::fence_api;
+
+/// What a process answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Why it is not ready, or "" where it is.
+    pub problem: String,
+    /// The process id of who answered, where it says so.
+    pub pid: Option<u32>,
+}
+
+/// Asks a process whether it is ready.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// The answer; who asks bounds the time.
+    async fn ask(&self) -> Answer;
+}
+
+/// Fence is ready when it says so on its socket.
+pub struct FenceProbe(pub fence_api::Client);
+
+#[async_trait]
+impl Probe for FenceProbe {
+    async fn ask(&self) -> Answer {
+        match self.0.status().await {
+            Ok(status) => {
+                let problem = match (status.ready, status.engine.problem) {
+                    (true, _) => String::new(),
+                    (false, problem) if problem.is_empty() => "it is not ready yet".to_owned(),
+                    (false, problem) => format!("it is not ready yet: {problem}"),
+                };
+                Answer { problem, pid: Some(status.pid).filter(|pid| *pid != 0) }
+            }
+            Err(error) => Answer { problem: chain(&error), pid: None },
+        }
+    }
+}
+
+/// Docker is ready when it answers a ping.
+pub struct DockerProbe {
+    /// The engine.
+    pub engine: docker_api::Engine,
+    /// Where dockerd writes its process id, if the agent started it.
+    pub pid_file: Option<PathBuf>,
+}
+
+impl DockerProbe {
+    /// How long one ping may take.
+    pub const BOUND: Duration = Duration::from_secs(2);
+}
+
+#[async_trait]
+impl Probe for DockerProbe {
+    async fn ask(&self) -> Answer {
+        match self.engine.ping().await {
+            Ok(()) => {
+                let pid = self.pid_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+                Answer { problem: String::new(), pid: pid.and_then(|text| text.trim().parse().ok()) }
+            }
+            // Whoever listens may hang; its pid file is no proof that it is the one.
+            Err(error) => Answer { problem: chain(&error), pid: None },
+        }
+    }
+}

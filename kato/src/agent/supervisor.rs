@@ -1,0 +1,271 @@
+//! All processes of a node together: orders come in, wait for their effect within a bound, and are answered.
+//!
+//! Each process has its worker; this knows their order and what may be done with which. An order is remembered on
+//! disk before anything is done about it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::process::{Observed, Process, State, Wanted, in_start_order, in_stop_order};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::backoff::Timing;
+use super::external;
+use super::logs;
+use super::memory::{self, Memory, Running, Wish};
+use super::probe::{Answer, Probe};
+use super::process_control::ProcessControl;
+use super::table::Entry;
+use super::worker::{Worker, ask_after, end_process};
+
+/// How many lines of a failing process's log are shown.
+const LOG_LINES: usize = 20;
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The node has no such process.
+    #[error("{process} is no process of this node")]
+    NotHere { process: Process },
+    /// Somebody else starts and stops it.
+    #[error("{process} was on this machine before it became a node and is not started or stopped by kato")]
+    External { process: Process },
+    /// It is not as it was to be, in time or at all.
+    #[error("{}", describe(seen, *running))]
+    NotAsWanted { seen: Box<Observed>, running: bool, log: Vec<String> },
+    /// The order could not be remembered; nothing was done.
+    #[error("could not remember what is wanted of {process}")]
+    Memory { process: Process, source: memory::Error },
+}
+
+/// The result of an order.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The node's processes.
+pub struct Supervisor {
+    desks: BTreeMap<Process, Desk>,
+    rogues: Vec<(Process, Running)>,
+    memory: Arc<Memory>,
+    control: Arc<dyn ProcessControl>,
+    timing: Timing,
+    /// Dropped with the supervisor; the processes stay.
+    _workers: JoinSet<()>,
+}
+
+/// What is needed to deal with one process.
+struct Desk {
+    /// `None` where somebody else starts and stops it.
+    wish: Option<watch::Sender<Wish>>,
+    seen: watch::Receiver<Observed>,
+    probe: Arc<dyn Probe>,
+    log: PathBuf,
+}
+
+impl Supervisor {
+    /// Begin to look after these processes as it was last wanted of them.
+    pub fn start_up(table: Vec<Entry>, control: Arc<dyn ProcessControl>, memory: Memory, timing: Timing) -> Self {
+        let memory = Arc::new(memory);
+        let mut desks: BTreeMap<Process, Desk> = BTreeMap::new();
+        let mut workers = JoinSet::new();
+        // In the order of starting, so that those that are needed are there to be waited for.
+        for entry in table {
+            let process = entry.process;
+            let wanted = if entry.launch.is_some() { Wanted::Running } else { Wanted::External };
+            let (show, seen) = watch::channel(Observed::stopped(process, wanted));
+            let wish = entry.launch.map(|launch| {
+                let (wish, wishes) = watch::channel(memory.wish(process));
+                let needs = process.needs().iter().filter_map(|need| Some(desks.get(need)?.seen.clone())).collect();
+                workers.spawn(
+                    Worker {
+                        launch,
+                        probe: Arc::clone(&entry.probe),
+                        control: Arc::clone(&control),
+                        memory: Arc::clone(&memory),
+                        timing,
+                        needs,
+                        wish: wishes,
+                        seen: show.clone(),
+                    }
+                    .run(),
+                );
+                wish
+            });
+            if wish.is_none() {
+                workers.spawn(external::watch_over(Arc::clone(&entry.probe), show, timing));
+            }
+            desks.insert(process, Desk { wish, seen, probe: entry.probe, log: entry.log });
+        }
+        let rogues = memory.all_running().into_iter().filter(|(process, _)| !desks.contains_key(process)).collect();
+        Supervisor { desks, rogues, memory, control, timing, _workers: workers }
+    }
+
+    /// The logs of all processes.
+    pub fn logs(&self) -> Vec<PathBuf> {
+        self.desks.values().map(|desk| desk.log.clone()).collect()
+    }
+
+    /// What is seen of all processes.
+    pub async fn list(&self) -> Vec<Observed> {
+        let mut all: Vec<Observed> = self.desks.values().map(|desk| desk.seen.borrow().clone()).collect();
+        for (process, running) in &self.rogues {
+            if self.control.is_alive(&running.identity).await.unwrap_or(true) {
+                all.push(Observed {
+                    state: State::Rogue,
+                    pid: Some(running.identity.pid),
+                    since: Some(running.since),
+                    problem: "it runs, and no role of this node has it".into(),
+                    ..Observed::stopped(*process, Wanted::Stopped)
+                });
+            }
+        }
+        all
+    }
+
+    /// Start these, or all; answered when they are ready.
+    pub async fn start(&self, processes: &[Process], within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        let ordered = in_start_order(&self.managed(processes)?);
+        for process in &ordered {
+            self.wish(*process, |wish, seen| {
+                // One that died is not left to its back-off.
+                let again = matches!(seen.state, State::Backoff | State::Fatal);
+                Wish { run: true, generation: wish.generation + u64::from(again) }
+            })?;
+        }
+        for process in ordered {
+            self.until_ready(process, Some(deadline)).await?;
+        }
+        Ok(())
+    }
+
+    /// Stop these, or all, one after the other; answered when they have ended. They stay stopped.
+    pub async fn stop(&self, processes: &[Process], within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        if processes.is_empty() || self.rogues.iter().any(|(process, _)| processes.contains(process)) {
+            self.stop_rogues(processes).await?;
+        }
+        let here: Vec<Process> = processes.iter().copied().filter(|process| !self.is_rogue(*process)).collect();
+        if here.is_empty() && !processes.is_empty() {
+            return Ok(());
+        }
+        for process in in_stop_order(&self.managed(&here)?) {
+            self.wish(process, |wish, _| Wish { run: false, ..wish })?;
+            let stopped = |seen: &Observed| seen.state == State::Stopped && seen.wanted == Wanted::Stopped;
+            self.until(process, false, Some(deadline), stopped).await?;
+        }
+        Ok(())
+    }
+
+    /// Restart these, or all, one after the other; answered when the new ones are ready.
+    pub async fn restart(&self, processes: &[Process], within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        for process in in_start_order(&self.managed(processes)?) {
+            self.wish(process, |wish, _| Wish { run: true, generation: wish.generation + 1 })?;
+            self.until_ready(process, Some(deadline)).await?;
+        }
+        Ok(())
+    }
+
+    /// Wait until these, or all, are ready; for ever where there is no bound.
+    pub async fn ready(&self, processes: &[Process], within: Option<Duration>) -> Result<()> {
+        let deadline = within.map(|within| Instant::now() + within);
+        let all: Vec<Process> = self.desks.keys().copied().collect();
+        let asked = if processes.is_empty() { &all } else { processes };
+        for process in in_start_order(asked) {
+            self.until_ready(process, deadline).await?;
+            // What was seen may be some seconds old.
+            let desk = self.desk(process)?;
+            let Answer { problem, .. } = ask_after(Duration::ZERO, &*desk.probe, self.timing.answer_within).await;
+            if !problem.is_empty() {
+                let seen = Box::new(Observed { problem, ..desk.seen.borrow().clone() });
+                return Err(Error::NotAsWanted { seen, running: true, log: Vec::new() });
+            }
+        }
+        Ok(())
+    }
+
+    async fn until_ready(&self, process: Process, deadline: Option<Instant>) -> Result<()> {
+        self.until(process, true, deadline, |seen| seen.is_ready()).await
+    }
+
+    /// Wait until the process answers the present wish and is as it shall be.
+    async fn until(
+        &self,
+        process: Process,
+        running: bool,
+        deadline: Option<Instant>,
+        is_so: impl Fn(&Observed) -> bool,
+    ) -> Result<()> {
+        let desk = self.desk(process)?;
+        let generation = desk.wish.as_ref().map_or(0, |wish| wish.borrow().generation);
+        let mut seen = desk.seen.clone();
+        let over = |seen: &Observed| {
+            seen.generation >= generation && (is_so(seen) || (running && deadline.is_some() && seen.state == State::Fatal))
+        };
+        let waited = match deadline {
+            Some(deadline) => timeout_at(deadline, seen.wait_for(over)).await.is_ok(),
+            None => seen.wait_for(over).await.is_ok(),
+        };
+        let last = desk.seen.borrow().clone();
+        if waited && is_so(&last) {
+            return Ok(());
+        }
+        let log = if running { logs::last_lines(&desk.log, LOG_LINES) } else { Vec::new() };
+        Err(Error::NotAsWanted { seen: Box::new(last), running, log })
+    }
+
+    fn wish(&self, process: Process, change: impl FnOnce(Wish, &Observed) -> Wish) -> Result<()> {
+        let desk = self.desk(process)?;
+        let Some(sender) = &desk.wish else { return Err(Error::External { process }) };
+        let wish = change(*sender.borrow(), &desk.seen.borrow());
+        self.memory.set_wish(process, wish).map_err(|source| Error::Memory { process, source })?;
+        sender.send_if_modified(|present| std::mem::replace(present, wish) != wish);
+        Ok(())
+    }
+
+    /// The processes meant, all of which the agent must be able to start and stop.
+    fn managed(&self, processes: &[Process]) -> Result<Vec<Process>> {
+        if processes.is_empty() {
+            return Ok(self.desks.iter().filter(|(_, desk)| desk.wish.is_some()).map(|(process, _)| *process).collect());
+        }
+        for process in processes {
+            if self.desk(*process)?.wish.is_none() {
+                return Err(Error::External { process: *process });
+            }
+        }
+        Ok(processes.to_vec())
+    }
+
+    fn desk(&self, process: Process) -> Result<&Desk> {
+        self.desks.get(&process).ok_or(Error::NotHere { process })
+    }
+
+    fn is_rogue(&self, process: Process) -> bool {
+        self.rogues.iter().any(|(rogue, _)| *rogue == process)
+    }
+
+    async fn stop_rogues(&self, processes: &[Process]) -> Result<()> {
+        for (process, running) in &self.rogues {
+            if processes.is_empty() || processes.contains(process) {
+                end_process(&*self.control, &running.identity, &self.timing).await.map_err(|problem| {
+                    let seen = Box::new(Observed { problem, ..Observed::stopped(*process, Wanted::Stopped) });
+                    Error::NotAsWanted { seen, running: false, log: Vec::new() }
+                })?;
+                self.memory
+                    .set_running(*process, None)
+                    .map_err(|source| Error::Memory { process: *process, source })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn describe(seen: &Observed, running: bool) -> String {
+    let what = if running { "is not ready" } else { "did not stop" };
+    let Observed { process, state, problem, .. } = seen;
+    if problem.is_empty() { format!("{process} {what}: it is {state}") } else { format!("{process} {what}: it is {state}: {problem}") }
+}

@@ -1,0 +1,113 @@
+//! `kato info`: what this node is: its name and id, roles, addresses, versions and places.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use cluster::nodes::{DockerSettings, Kind, NodeFile, Paths, Role};
+use serde::Serialize;
+
+use super::Context;
+use crate::error::{Error, Exit, Result};
+use crate::ui::{Format, FormatArgs};
+
+/// Show what this node is: name, id, roles, addresses, places
+///
+/// It needs nobody to run. For what runs see `kato status`, for versions `kato version`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kato info
+  kato info -y")]
+pub struct InfoArgs {
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+#[derive(Serialize)]
+struct Info {
+    node: String,
+    id: String,
+    kind: Kind,
+    roles: Roles,
+    addresses: Vec<IpAddr>,
+    version: &'static str,
+    docker: DockerSettings,
+    paths: BTreeMap<&'static str, PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Roles {
+    assigned: Vec<Role>,
+    available: Vec<Role>,
+}
+
+/// Show.
+pub async fn run(context: &Context, args: &InfoArgs) -> Result<Exit> {
+    let info = gather(&context.paths)?;
+    match args.format.format() {
+        Format::Text => print(context, &info)?,
+        format => context.ui.document(format, &info)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn gather(paths: &Paths) -> Result<Info> {
+    let node = NodeFile::load(paths)?;
+    Ok(Info {
+        node: node.name.to_string(),
+        id: node.id.to_string(),
+        kind: node.kind,
+        roles: Roles { assigned: node.roles, available: Role::ALL.to_vec() },
+        addresses: addresses()?,
+        version: env!("CARGO_PKG_VERSION"),
+        docker: node.docker,
+        paths: BTreeMap::from([
+            ("node", paths.node_file()),
+            ("tree", paths.tree_db()),
+            ("agent_socket", paths.agent_socket()),
+            ("garden_socket", paths.garden_socket()),
+            ("inventory", paths.inventory_db()),
+            ("logs", paths.log_dir()),
+        ]),
+    })
+}
+
+/// The addresses of this machine, those that only it can use left out.
+fn addresses() -> Result<Vec<IpAddr>> {
+    let failed = |error| Error::failed("could not read this machine's addresses").because(error);
+    let mut addresses: Vec<IpAddr> = nix::ifaddrs::getifaddrs()
+        .map_err(failed)?
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+        })
+        .filter(|address| !address.is_loopback())
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+fn print(context: &Context, info: &Info) -> Result<()> {
+    let names = |roles: &[Role]| roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ");
+    let addresses = info.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+    let engine = if info.docker.managed { "started by the agent" } else { "was there before the node" };
+    let mut lines = vec![
+        ("node", info.node.clone()),
+        ("id", info.id.clone()),
+        ("kind", match info.kind { Kind::Micro => "micro cloud (one node)".to_owned() }),
+        ("roles", names(&info.roles.assigned)),
+        ("available", names(&info.roles.available)),
+        ("addresses", if addresses.is_empty() { "none but loopback".to_owned() } else { addresses }),
+        ("version", info.version.to_owned()),
+        ("docker", format!("{} ({engine})", info.docker.socket.display())),
+    ];
+    lines.extend(info.paths.iter().map(|(name, path)| (*name, path.display().to_string())));
+    for (name, value) in lines {
+        context.ui.line(&format!("{name:<14} {value}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! `kato process start|stop|restart`: orders to the agent, answered when they have taken effect.
+
+use clap::Args;
+use cluster::process::Process;
+
+use super::super::order;
+use super::{Context, named};
+use crate::agent::wire::Action;
+use crate::agent::{client, detach};
+use crate::error::{Error, Exit, Result};
+
+/// The processes meant and the time they have.
+#[derive(Args, Debug)]
+struct Which {
+    /// The processes
+    #[arg(value_name = "PROCESS", required = true)]
+    processes: Vec<String>,
+    #[command(flatten)]
+    within: order::WithinArgs,
+}
+
+/// Start processes and wait until they are ready
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  kato process start fence")]
+pub struct StartArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Stop processes; they stay stopped until they are started
+///
+/// A process that was stopped so stays stopped when the agent or the machine is restarted. Stopping docker or fence
+/// leaves app containers running.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  kato process stop fence")]
+pub struct StopArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Restart processes and wait until the new ones are ready
+///
+/// App containers and their processes go on. Restarting the agent leaves the other processes as they are.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kato process restart fence
+  kato process restart --timeout 120 docker fence")]
+pub struct RestartArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Start.
+pub async fn start(context: &Context, args: StartArgs) -> Result<Exit> {
+    let (agent, others) = args.which.split()?;
+    if agent {
+        detach::have_agent(&context.paths).await?;
+    }
+    let within_ms = args.which.within.millis();
+    order::give(context, others, "started", |processes| Action::Start { processes, within_ms }).await
+}
+
+/// Stop.
+pub async fn stop(context: &Context, args: StopArgs) -> Result<Exit> {
+    let (agent, others) = args.which.split()?;
+    if agent {
+        let message = "the agent is stopped together with everything it looks after";
+        return Err(Error::refused(message).hint("kato stop"));
+    }
+    let within_ms = args.which.within.millis();
+    order::give(context, others, "stopped", |processes| Action::Stop { processes, within_ms }).await
+}
+
+/// Restart.
+pub async fn restart(context: &Context, args: RestartArgs) -> Result<Exit> {
+    let (agent, others) = args.which.split()?;
+    if agent {
+        restart_agent(context).await?;
+    }
+    let within_ms = args.which.within.millis();
+    order::give(context, others, "restarted", |processes| Action::Restart { processes, within_ms }).await
+}
+
+async fn restart_agent(context: &Context) -> Result<()> {
+    if client::is_there(&context.paths).await {
+        client::ask(&context.paths, Action::Leave).await?;
+        detach::gone(&context.paths).await?;
+    }
+    detach::have_agent(&context.paths).await?;
+    context.ui.say("agent restarted");
+    Ok(())
+}
+
+impl Which {
+    /// Whether the agent is meant, and the others.
+    fn split(&self) -> Result<(bool, Vec<Process>)> {
+        let mut processes = named(&self.processes)?;
+        let agent = processes.contains(&Process::Agent);
+        processes.retain(|process| *process != Process::Agent);
+        Ok((agent, processes))
+    }
+}

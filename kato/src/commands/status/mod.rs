@@ -1,0 +1,53 @@
+//! `kato status`: whether everything on the node is in order, and what is not.
+//!
+//! [`gather`] asks everybody at once, each with a bound, so that a part that is down or hangs costs no more than
+//! that; [`model`] is what they said and what follows from it; [`text`] is how people read it.
+
+mod gather;
+mod model;
+mod text;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::Context;
+use crate::error::{Exit, Result};
+use crate::ui::{Format, FormatArgs};
+
+/// Show what runs on this node and whether all is in order
+///
+/// The exit code is 0 where all is in order, and 1 where it is not: a process that should run does not, or does not
+/// answer; Docker is away; the image is missing; the configuration cannot be read or followed. What was stopped on
+/// purpose is in order.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kato status
+  kato status --json")]
+pub struct StatusArgs {
+    /// Also show the processes of roles that this node does not have
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// The document that `-j` and `-y` print.
+#[derive(Serialize)]
+struct Document {
+    nodes: Vec<model::Node>,
+}
+
+/// Show the status.
+pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
+    let mut node = gather::node(&context.paths).await?;
+    if args.all {
+        node.add_roles_not_here();
+    }
+    let in_order = node.problems.is_empty();
+    match args.format.format() {
+        Format::Text => text::print(&context.ui, &node)?,
+        format => context.ui.document(format, &Document { nodes: vec![node] })?,
+    }
+    Ok(if in_order { Exit::Done } else { Exit::NotInOrder })
+}

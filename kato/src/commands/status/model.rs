@@ -1,0 +1,289 @@
+//! The status of a node as one value, and the judgement whether it is in order. Pure.
+
+use cluster::nodes::{Kind, NodeFile, Role};
+use cluster::process::{self, Observed, Process, Wanted};
+use serde::Serialize;
+
+use crate::fence_api::wire::{ContainerCounts, Engine, ImageStatus, Status as FenceStatus};
+
+/// What was said about the processes.
+pub struct Seen {
+    /// All processes.
+    pub processes: Vec<Observed>,
+    /// What fence said.
+    pub fence: Option<FenceStatus>,
+    /// Why fence said nothing, or "".
+    pub fence_problem: String,
+}
+
+/// What the tree has now.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Of the last change.
+    pub revision: u64,
+    /// The image configured for this node.
+    pub image: Vec<String>,
+}
+
+/// What everybody said.
+pub struct Parts {
+    /// The agent, or a look without it.
+    pub report: Seen,
+    /// The tree.
+    pub tree: Result<Tree, String>,
+    /// Whether Docker keeps containers while it is stopped, where it said so.
+    pub live_restore: Option<bool>,
+}
+
+/// The status of one node.
+#[derive(Debug, Serialize)]
+pub struct Node {
+    /// Its name.
+    pub node: String,
+    /// Its id.
+    pub id: String,
+    /// The kind of cloud it belongs to.
+    pub kind: Kind,
+    /// What it does.
+    pub roles: Vec<Role>,
+    /// The configuration.
+    pub config: Config,
+    /// The image of new containers; what fence did not say is empty.
+    pub image: ImageStatus,
+    /// Docker, as fence sees it.
+    pub engine: Option<EngineView>,
+    /// How many containers there are, where fence said so.
+    pub containers: Option<ContainerCounts>,
+    /// The processes.
+    pub processes: Vec<Observed>,
+    /// What is not in order, and what to do about it.
+    pub problems: Vec<Problem>,
+    /// What an administrator should know although it is in order.
+    pub warnings: Vec<String>,
+}
+
+/// The configuration.
+#[derive(Debug, Serialize)]
+pub struct Config {
+    /// The revision that fence follows.
+    pub revision: Option<u64>,
+    /// The revision that the tree has.
+    pub latest: Option<u64>,
+}
+
+/// Docker, as fence sees it, and how it is set.
+#[derive(Debug, Serialize)]
+pub struct EngineView {
+    /// What fence sees.
+    #[serde(flatten)]
+    pub engine: Engine,
+    /// Whether containers go on while it is stopped.
+    pub live_restore: Option<bool>,
+}
+
+/// Something that is not in order.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What.
+    pub problem: String,
+    /// What to do, or "".
+    pub hint: String,
+}
+
+impl Node {
+    /// The status that these parts make.
+    pub fn new(node: NodeFile, parts: Parts) -> Self {
+        let Parts { report, tree, live_restore } = parts;
+        let problems = judge(&node, &report, &tree);
+        let warnings = warn(&report, live_restore);
+        let fence = report.fence;
+        let config = Config {
+            revision: fence.as_ref().map(|fence| fence.config.revision),
+            latest: tree.as_ref().ok().map(|tree| tree.revision),
+        };
+        let image = match (&fence, tree) {
+            (Some(fence), _) => fence.image.clone(),
+            (None, Ok(tree)) => ImageStatus { configured: tree.image, ..ImageStatus::default() },
+            (None, Err(_)) => ImageStatus::default(),
+        };
+        Node {
+            node: node.name.to_string(),
+            id: node.id.to_string(),
+            kind: node.kind,
+            roles: node.roles,
+            config,
+            image,
+            containers: fence.as_ref().map(|fence| fence.containers.clone()),
+            engine: fence.map(|fence| EngineView { engine: fence.engine, live_restore }),
+            processes: report.processes,
+            problems,
+            warnings,
+        }
+    }
+
+    /// Also name the processes of roles that the node does not have.
+    pub fn add_roles_not_here(&mut self) {
+        let absent: Vec<Role> = Role::ALL.into_iter().filter(|role| !self.roles.contains(role)).collect();
+        for process in process::of_roles(&absent) {
+            if !self.processes.iter().any(|seen| seen.process == process) {
+                self.processes.push(Observed::stopped(process, Wanted::Stopped));
+            }
+        }
+    }
+}
+
+fn problem(problem: impl Into<String>, hint: impl Into<String>) -> Problem {
+    Problem { problem: problem.into(), hint: hint.into() }
+}
+
+/// What is not in order.
+fn judge(node: &NodeFile, report: &Seen, tree: &Result<Tree, String>) -> Vec<Problem> {
+    let mut problems: Vec<Problem> =
+        report.processes.iter().filter(|seen| !seen.is_in_order()).map(|seen| of_process(seen, node)).collect();
+    if let Err(reason) = tree {
+        problems.push(problem(format!("the config tree cannot be read: {reason}"), ""));
+    }
+    let fence_runs = report.processes.iter().any(|seen| seen.process == Process::Fence && seen.is_ready());
+    match &report.fence {
+        Some(fence) => problems.extend(of_fence(fence)),
+        None if fence_runs => problems.push(problem(report.fence_problem.clone(), "kato process restart fence")),
+        // Said with the process already, or it was stopped on purpose.
+        None => {}
+    }
+    problems
+}
+
+fn of_process(seen: &Observed, node: &NodeFile) -> Problem {
+    let Observed { process, state, problem: reason, .. } = seen;
+    let what = if reason.is_empty() { format!("{process} is {state}") } else { format!("{process} is {state}: {reason}") };
+    let hint = match (process, seen.wanted) {
+        (Process::Agent, _) => "kato start".to_owned(),
+        (_, Wanted::External) => format!("start the Docker engine that serves {}", node.docker.socket.display()),
+        (_, Wanted::Stopped) => format!("kato process stop {process}"),
+        (_, Wanted::Running) if seen.pid.is_some() => format!("kato process ready --block 60 {process}"),
+        (_, Wanted::Running) => format!("kato process start {process}"),
+    };
+    problem(what, hint)
+}
+
+fn of_fence(fence: &FenceStatus) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let engine = &fence.engine;
+    if engine.state != "ok" {
+        problems.push(problem(format!("fence cannot use Docker: {}", engine.problem), "kato process list docker"));
+    }
+    let image = &fence.image;
+    let pulling_beside = image.state == "pulling" && !image.in_use.is_empty();
+    if image.state != "ok" && !pulling_beside {
+        let configured = image.configured.join(", ");
+        let reason = if image.problem.is_empty() { &image.state } else { &image.problem };
+        let instead = match image.in_use.as_str() {
+            "" => "no container can be created".to_owned(),
+            in_use => format!("{in_use} stays in use"),
+        };
+        let first = image.configured.first().map_or("NAME", String::as_str);
+        let hint = format!("docker pull {first}, or kato config set fence docker/image NAME");
+        problems.push(problem(format!("the image {configured} is not usable: {reason}; {instead}"), hint));
+    }
+    if fence.config.stale {
+        problems.push(problem("fence cannot read the config tree and goes by its last copy", ""));
+    }
+    problems.extend(fence.config.problems.iter().map(|reason| problem(reason.clone(), "kato config schema fence")));
+    problems
+}
+
+fn warn(report: &Seen, live_restore: Option<bool>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if live_restore == Some(false) {
+        warnings.push(
+            "Docker runs without live-restore: containers end when it is stopped or restarted \
+             (set \"live-restore\": true in /etc/docker/daemon.json)"
+                .to_owned(),
+        );
+    }
+    let by_hand = report.processes.iter().filter(|seen| seen.wanted == Wanted::Stopped && seen.is_in_order());
+    warnings.extend(by_hand.map(|seen| format!("{} was stopped on purpose (kato process start {0})", seen.process)));
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::config::Name;
+    use cluster::nodes::DockerSettings;
+    use cluster::process::State;
+
+    fn node() -> NodeFile {
+        NodeFile::micro(&Name::new("one").unwrap(), DockerSettings::default())
+    }
+
+    fn running(process: Process) -> Observed {
+        Observed { state: State::Running, pid: Some(7), ..Observed::stopped(process, Wanted::Running) }
+    }
+
+    fn good_fence() -> FenceStatus {
+        let mut fence = FenceStatus { ready: true, ..FenceStatus::default() };
+        fence.engine.state = "ok".into();
+        fence.image.configured = vec!["a:1".into()];
+        fence.image.in_use = "a:1".into();
+        fence.image.state = "ok".into();
+        fence
+    }
+
+    fn judged(fence: Option<FenceStatus>, processes: Vec<Observed>) -> Vec<Problem> {
+        let report = Seen { processes, fence, fence_problem: "fence gave no answer".into() };
+        judge(&node(), &report, &Ok(Tree { revision: 1, image: Vec::new() }))
+    }
+
+    #[test]
+    fn all_is_in_order_when_everything_wanted_runs_and_the_image_is_there() {
+        assert_eq!(judged(Some(good_fence()), Process::ALL.map(running).to_vec()), []);
+        let stopped = Observed::stopped(Process::Fence, Wanted::Stopped);
+        assert_eq!(judged(None, vec![running(Process::Agent), stopped]), []);
+    }
+
+    #[test]
+    fn a_dead_process_is_named_with_what_to_do() {
+        let dead = Observed { problem: "it ended".into(), ..Observed::stopped(Process::Fence, Wanted::Running) };
+        let problems = judged(None, vec![running(Process::Agent), dead]);
+        assert_eq!(problems, [problem("fence is STOPPED: it ended", "kato process start fence")]);
+        let external = Observed::stopped(Process::Docker, Wanted::External);
+        assert!(judged(None, vec![external])[0].hint.contains("/var/run/docker.sock"));
+    }
+
+    #[test]
+    fn a_fence_that_runs_and_says_nothing_is_a_problem() {
+        let problems = judged(None, vec![running(Process::Fence)]);
+        assert_eq!(problems, [problem("fence gave no answer", "kato process restart fence")]);
+    }
+
+    #[test]
+    fn a_missing_image_is_a_problem_and_one_on_its_way_is_none_while_another_serves() {
+        let mut fence = good_fence();
+        fence.image.state = "missing".into();
+        fence.image.configured = vec!["b:2".into()];
+        let problems = judged(Some(fence.clone()), vec![running(Process::Fence)]);
+        assert_eq!(problems[0].problem, "the image b:2 is not usable: missing; a:1 stays in use");
+        fence.image.state = "pulling".into();
+        assert_eq!(judged(Some(fence.clone()), vec![running(Process::Fence)]), []);
+        fence.image.in_use.clear();
+        assert_eq!(judged(Some(fence), vec![running(Process::Fence)]).len(), 1);
+    }
+
+    #[test]
+    fn config_that_is_not_followed_is_a_problem() {
+        let mut fence = good_fence();
+        fence.config.stale = true;
+        fence.config.problems = vec!["fence/max_containers is no number".into()];
+        assert_eq!(judged(Some(fence), vec![running(Process::Fence)]).len(), 2);
+        let report = Seen { processes: Vec::new(), fence: None, fence_problem: String::new() };
+        assert_eq!(judge(&node(), &report, &Err("gone".into())).len(), 1);
+    }
+
+    #[test]
+    fn an_engine_without_live_restore_is_told_and_in_order() {
+        let report = Seen { processes: Vec::new(), fence: None, fence_problem: String::new() };
+        assert_eq!(warn(&report, Some(false)).len(), 1);
+        assert!(warn(&report, Some(true)).is_empty() && warn(&report, None).is_empty());
+    }
+}

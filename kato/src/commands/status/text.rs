@@ -1,0 +1,72 @@
+//! The status as people read it: the processes as a table, the rest as a line each, what is wrong at the end.
+
+use super::model::Node;
+use crate::commands::process;
+use crate::error::Result;
+use crate::fence_api::wire::ImageStatus;
+use crate::ui::Ui;
+
+/// Print the status of a node.
+pub fn print(ui: &Ui, node: &Node) -> Result<()> {
+    let roles = node.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ");
+    ui.line(&format!("{} ({roles})\n", node.node))?;
+    ui.table(&process::table(&node.processes))?;
+    ui.line("")?;
+    for (name, value) in facts(node) {
+        ui.line(&format!("{name:<11} {value}"))?;
+    }
+    ui.line("")?;
+    for warning in &node.warnings {
+        ui.line(&format!("note: {warning}"))?;
+    }
+    if node.problems.is_empty() {
+        return ui.line("All is in order.");
+    }
+    ui.line("Not in order:")?;
+    for problem in &node.problems {
+        ui.line(&format!("- {}", problem.problem))?;
+        if !problem.hint.is_empty() {
+            ui.line(&format!("  hint: {}", problem.hint))?;
+        }
+    }
+    Ok(())
+}
+
+fn facts(node: &Node) -> Vec<(&'static str, String)> {
+    vec![
+        ("image", image(&node.image)),
+        ("config", config(node.config.revision, node.config.latest)),
+        ("engine", engine(node)),
+        ("containers", containers(node)),
+    ]
+}
+
+fn image(image: &ImageStatus) -> String {
+    let configured = if image.configured.is_empty() { "unknown".to_owned() } else { image.configured.join(", ") };
+    let state = match (image.state.as_str(), image.progress.as_str()) {
+        ("", _) => String::new(),
+        (state, "") => format!(", {state}"),
+        (state, progress) => format!(", {state} {progress}"),
+    };
+    match image.in_use.as_str() {
+        "" => format!("{configured} (none in use{state})"),
+        in_use => format!("{configured} (in use: {in_use}{state})"),
+    }
+}
+
+fn config(in_use: Option<u64>, latest: Option<u64>) -> String {
+    let said = |revision: Option<u64>| revision.map_or_else(|| "unknown".to_owned(), |revision| revision.to_string());
+    format!("revision {} in use, {} latest", said(in_use), said(latest))
+}
+
+fn engine(node: &Node) -> String {
+    let Some(view) = &node.engine else { return "unknown".to_owned() };
+    let engine = &view.engine;
+    if engine.state == "ok" { format!("{} {}", engine.name, engine.version) } else { engine.state.clone() }
+}
+
+fn containers(node: &Node) -> String {
+    let Some(counts) = &node.containers else { return "unknown".to_owned() };
+    let lost = if counts.lost > 0 { format!(", {} lost", counts.lost) } else { String::new() };
+    format!("{} active, {} stopped{lost}, {} of at most {}", counts.active, counts.stopped, counts.total, counts.max)
+}
