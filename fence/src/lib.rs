@@ -12,6 +12,6 @@ pub mod image;
 pub mod init;
 pub mod inventory;
 pub mod network;
-//pub mod node;
-//pub mod settings;
+pub mod node;
+pub mod settings;
 pub mod supervisor;

@@ -21,7 +21,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
+    // What the engine's client says at that level are whole bodies; asked for by name only.
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("bollard=info,{}", arguments.log))
         .with_context(|| format!("could not understand the log filter {:?}", arguments.log))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -24,14 +24,20 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) fn new(session: Session, number: u32, process: Arc<Process>) -> Arc<Lease> {
         process.attachments.fetch_add(1, Ordering::AcqRel);
-        Arc::new(Lease { session, number, process })
+        Arc::new(Lease {
+            session,
+            number,
+            process,
+        })
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.session.close_outlets(self.number);
-        self.session.tell(&ToInit::Detach { attachment: self.number });
+        self.session.tell(&ToInit::Detach {
+            attachment: self.number,
+        });
         self.process.attachments.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -45,9 +51,22 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    pub(super) fn new(process: Arc<Process>, session: Session, tty: bool, outputs: Vec<(Stream, OutputReader)>) -> Self {
-        let control = ProcessControl { process: process.clone(), session };
-        Attachment { process, tty, control, outputs: Mutex::new(outputs) }
+    pub(super) fn new(
+        process: Arc<Process>,
+        session: Session,
+        tty: bool,
+        outputs: Vec<(Stream, OutputReader)>,
+    ) -> Self {
+        let control = ProcessControl {
+            process: process.clone(),
+            session,
+        };
+        Attachment {
+            process,
+            tty,
+            control,
+            outputs: Mutex::new(outputs),
+        }
     }
 
     /// The process attached to.
@@ -102,20 +121,32 @@ impl ProcessControl {
 
     /// The input has come to its end.
     pub fn close_input(&self) {
-        self.session.tell(&ToInit::CloseInput { process: self.process.number });
+        self.session.tell(&ToInit::CloseInput {
+            process: self.process.number,
+        });
     }
 
     /// Send a signal. One that has ended is past caring.
     pub async fn signal(&self, signal: i32) -> Result<()> {
         let id = self.process.id.to_string();
-        self.unless_ended(self.session.ask(|seq| ToInit::Signal { seq, id, signal }).await.map(drop))
+        self.unless_ended(
+            self.session
+                .ask(|seq| ToInit::Signal { seq, id, signal })
+                .await
+                .map(drop),
+        )
     }
 
     /// Set the size of the process's terminal.
     pub async fn resize(&self, size: WindowSize) -> Result<()> {
         let id = self.process.id.to_string();
         let WindowSize { columns, rows } = size;
-        self.unless_ended(self.session.ask(|seq| ToInit::Resize { seq, id, columns, rows }).await.map(drop))
+        self.unless_ended(
+            self.session
+                .ask(|seq| ToInit::Resize { seq, id, columns, rows })
+                .await
+                .map(drop),
+        )
     }
 
     fn unless_ended(&self, result: Result<()>) -> Result<()> {

@@ -28,8 +28,14 @@ impl InitBinary {
         };
         let mut content = Vec::new();
         let file = std::fs::File::open(source).map_err(failed(source))?;
-        file.take(MAX_BINARY).read_to_end(&mut content).map_err(failed(source))?;
-        let hash: String = Sha256::digest(&content).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        file.take(MAX_BINARY)
+            .read_to_end(&mut content)
+            .map_err(failed(source))?;
+        let hash: String = Sha256::digest(&content)
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let directory = store.join(&hash);
         let target = directory.join(BIN_NAME);
         if std::fs::read(&target).is_ok_and(|there| there == content) {
@@ -64,7 +70,10 @@ mod tests {
         let source = dir.path().join("init");
         std::fs::write(&source, "one").unwrap();
         let one = InitBinary::store(&source, &dir.path().join("store")).unwrap();
-        assert_eq!(InitBinary::store(&source, &dir.path().join("store")).unwrap().hash(), one.hash());
+        assert_eq!(
+            InitBinary::store(&source, &dir.path().join("store")).unwrap().hash(),
+            one.hash()
+        );
         std::fs::write(&source, "two").unwrap();
         let two = InitBinary::store(&source, &dir.path().join("store")).unwrap();
         assert_ne!(one.hash(), two.hash());

@@ -137,7 +137,10 @@ impl Link {
         let session = self.session().await?;
         if self.table().starting.insert(id.clone(), None).is_some() {
             let message = format!("process id {id} is being started already");
-            return Err(Error::Refused(Failure { kind: FailureKind::ProcessExists, message }));
+            return Err(Error::Refused(Failure {
+                kind: FailureKind::ProcessExists,
+                message,
+            }));
         }
         let attachment = session.next_attachment();
         let outlets = [Stream::Stdout, Stream::Stderr].map(|stream| (stream, session.open_outlet(attachment, stream)));
@@ -172,11 +175,22 @@ impl Link {
         let attachment = session.next_attachment();
         let [out, err] = [Stream::Stdout, Stream::Stderr].map(|stream| session.open_outlet(attachment, stream));
         let name = id.to_string();
-        let answer = session.ask(|seq| ToInit::Attach { seq, attachment, id: name }).await;
+        let answer = session
+            .ask(|seq| ToInit::Attach {
+                seq,
+                attachment,
+                id: name,
+            })
+            .await;
         let (number, from, tty, exit) = match answer {
-            Ok(FromInit::Attached { process, stdout_from, stderr_from, tty, exit, .. }) => {
-                (process, (stdout_from, stderr_from), tty, exit)
-            }
+            Ok(FromInit::Attached {
+                process,
+                stdout_from,
+                stderr_from,
+                tty,
+                exit,
+                ..
+            }) => (process, (stdout_from, stderr_from), tty, exit),
             other => {
                 session.close_outlets(attachment);
                 let error = other.err().unwrap_or_else(unexpected);
@@ -189,7 +203,9 @@ impl Link {
         let process = {
             let mut table = self.table();
             let entry = table.processes.entry(id.clone());
-            entry.or_insert_with(|| Process::new(id.clone(), number, 0, exit).into()).clone()
+            entry
+                .or_insert_with(|| Process::new(id.clone(), number, 0, exit).into())
+                .clone()
         };
         if let Some(exit) = exit {
             self.process_ended(&process, exit);
@@ -232,7 +248,10 @@ impl Link {
     ) -> Attachment {
         let lease = Lease::new(session.clone(), number, process.clone());
         let outputs = readers.map(|(stream, from, items)| {
-            (stream, OutputReader::new(lease.clone(), stream, from, items, self.inner.gone.clone()))
+            (
+                stream,
+                OutputReader::new(lease.clone(), stream, from, items, self.inner.gone.clone()),
+            )
         });
         Attachment::new(process, session, tty, outputs.into())
     }
@@ -244,7 +263,10 @@ impl Link {
         match found {
             Ok(Ok(session)) => session.clone().ok_or_else(stopped),
             Ok(Err(_)) => Err(stopped()),
-            Err(_) => Err(Error::Unreachable(format!("it is not connected, also after {} s", CONNECTED.as_secs()))),
+            Err(_) => Err(Error::Unreachable(format!(
+                "it is not connected, also after {} s",
+                CONNECTED.as_secs()
+            ))),
         }
     }
 
@@ -269,7 +291,10 @@ impl Link {
         let mut expected = self.inner.expected.subscribe();
         let is_init = async { matches!(expected.wait_for(Option::is_some).await, Ok(known) if *known == pid) };
         if !tokio::time::timeout(CONNECTED, is_init).await.unwrap_or(false) {
-            tracing::warn!(?pid, "refused a connection to a container's socket: not its first process");
+            tracing::warn!(
+                ?pid,
+                "refused a connection to a container's socket: not its first process"
+            );
             return;
         }
         match Session::open(stream).await {
@@ -301,7 +326,9 @@ impl Link {
     fn take_over(&self, listed: &[ProcessEntry]) {
         let mut fresh = HashMap::new();
         for entry in listed {
-            let Ok(id) = entry.id.parse::<ProcessId>() else { continue };
+            let Ok(id) = entry.id.parse::<ProcessId>() else {
+                continue;
+            };
             let process = Process::new(id.clone(), entry.process, entry.pid, entry.exit);
             fresh.insert(id, Arc::new(process));
         }
@@ -344,7 +371,12 @@ impl Link {
                 true
             }
             Notice::InputAck { process, upto } => {
-                let found = self.table().processes.values().find(|known| known.number == process).cloned();
+                let found = self
+                    .table()
+                    .processes
+                    .values()
+                    .find(|known| known.number == process)
+                    .cloned();
                 found.is_none_or(|process| process.input_acked(upto))
             }
         }
@@ -352,7 +384,10 @@ impl Link {
 
     fn process_ended(&self, process: &Process, exit: Exit) {
         if process.ended(exit) {
-            let _ = self.inner.events.send(LinkEvent::Ended { id: process.id.clone(), exit });
+            let _ = self.inner.events.send(LinkEvent::Ended {
+                id: process.id.clone(),
+                exit,
+            });
         }
     }
 
@@ -370,7 +405,9 @@ impl Link {
                     break;
                 }
             }
-            let ours = link.process(&process.id).is_some_and(|known| Arc::ptr_eq(&known, &process));
+            let ours = link
+                .process(&process.id)
+                .is_some_and(|known| Arc::ptr_eq(&known, &process));
             if ours {
                 let _ = link.collect(&process.id).await;
             }
@@ -379,7 +416,11 @@ impl Link {
 
     fn bound_ended(&self) {
         let processes = &mut self.table().processes;
-        let mut ended: Vec<_> = processes.values().filter(|p| p.exit().is_some() && !p.is_attached()).cloned().collect();
+        let mut ended: Vec<_> = processes
+            .values()
+            .filter(|p| p.exit().is_some() && !p.is_attached())
+            .cloned()
+            .collect();
         if ended.len() > MAX_ENDED {
             ended.sort_by_key(|process| process.number);
             for process in &ended[..ended.len() - MAX_ENDED] {

@@ -13,7 +13,10 @@ use super::{Error, Result};
 ///
 /// The path may be longer than a socket address can be, so the directory is opened and named by descriptor.
 pub(super) fn listen(directory: &Path) -> Result<UnixListener> {
-    let failed = |source| Error::Listen { path: directory.join(SOCKET_NAME).display().to_string(), source };
+    let failed = |source| Error::Listen {
+        path: directory.join(SOCKET_NAME).display().to_string(),
+        source,
+    };
     std::fs::create_dir_all(directory).map_err(failed)?;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
     let opened = std::fs::OpenOptions::new()

@@ -54,7 +54,16 @@ impl OutputReader {
         items: mpsc::UnboundedReceiver<Item>,
         gone: Arc<AtomicBool>,
     ) -> OutputReader {
-        OutputReader { lease, stream, items, position: from, delivered: from, opened: false, ended: false, gone }
+        OutputReader {
+            lease,
+            stream,
+            items,
+            position: from,
+            delivered: from,
+            opened: false,
+            ended: false,
+            gone,
+        }
     }
 
     /// The next piece, or `None` at the end of the stream.
@@ -90,14 +99,20 @@ impl OutputReader {
     /// Everything [`next`](OutputReader::next) gave so far was passed on: init need not keep it for the next reader.
     pub fn delivered(&mut self) {
         if self.position > self.delivered {
-            self.lease.session.acked(self.lease.number, self.stream, self.position - self.delivered);
+            self.lease
+                .session
+                .acked(self.lease.number, self.stream, self.position - self.delivered);
             self.delivered = self.position;
             self.ack();
         }
     }
 
     fn ack(&self) {
-        let ack = ToInit::Ack { attachment: self.lease.number, stream: self.stream, upto: self.delivered };
+        let ack = ToInit::Ack {
+            attachment: self.lease.number,
+            stream: self.stream,
+            upto: self.delivered,
+        };
         self.lease.session.tell(&ack);
     }
 }

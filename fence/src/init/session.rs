@@ -57,12 +57,16 @@ impl Session {
         let (mut read, write) = stream.into_split();
         let mut decoder = Decoder::new();
         let hello = tokio::time::timeout(HELLO, next_frame(&mut read, &mut decoder));
-        let hello = hello.await.map_err(|_| unreachable_because("it did not say hello in time"))??;
+        let hello = hello
+            .await
+            .map_err(|_| unreachable_because("it did not say hello in time"))??;
         let Some(Frame::Control(json)) = hello else {
             return Err(unreachable_because("it did not say hello"));
         };
         match frame::message(&json) {
-            Ok(FromInit::Hello { protocol, processes, .. }) if protocol >= 1 && protocol <= VERSION => {
+            Ok(FromInit::Hello {
+                protocol, processes, ..
+            }) if protocol >= 1 && protocol <= VERSION => {
                 if processes.len() > MAX_LISTED {
                     return Err(unreachable_because("it lists more processes than can be"));
                 }
@@ -74,12 +78,18 @@ impl Session {
                     state: Mutex::default(),
                 };
                 let session = Session { inner: Arc::new(inner) };
-                let driver = Driver { session: session.clone(), read, write, decoder, frames };
+                let driver = Driver {
+                    session: session.clone(),
+                    read,
+                    write,
+                    decoder,
+                    frames,
+                };
                 Ok((session, processes, driver))
             }
-            Ok(FromInit::Hello { protocol, .. }) => {
-                Err(Error::Unreachable(format!("it speaks protocol {protocol}, this fence up to {VERSION}")))
-            }
+            Ok(FromInit::Hello { protocol, .. }) => Err(Error::Unreachable(format!(
+                "it speaks protocol {protocol}, this fence up to {VERSION}"
+            ))),
             Ok(_) | Err(_) => Err(unreachable_because("its hello makes no sense")),
         }
     }
@@ -138,7 +148,10 @@ impl Session {
         let seq = self.inner.seq.fetch_add(1, Ordering::Relaxed);
         let frame = frame::encode_control(&request(seq)).map_err(|error| {
             let message = format!("the request is too large for the first process: {error}");
-            Error::Refused(Failure { kind: fence_init::protocol::FailureKind::Invalid, message })
+            Error::Refused(Failure {
+                kind: fence_init::protocol::FailureKind::Invalid,
+                message,
+            })
         })?;
         let (answer, receiver) = oneshot::channel();
         {
@@ -174,7 +187,11 @@ impl Session {
     /// Take in one frame. `Err` = it cannot be, end the connection.
     fn take(&self, frame: Frame) -> std::result::Result<Option<Notice>, &'static str> {
         match frame {
-            Frame::Output { attachment, stream, data } => self.output(attachment, stream, data),
+            Frame::Output {
+                attachment,
+                stream,
+                data,
+            } => self.output(attachment, stream, data),
             Frame::Control(json) => match frame::message(&json) {
                 Ok(message) => self.message(message),
                 Err(_) => Err("it sent a message that makes no sense"),
@@ -183,7 +200,12 @@ impl Session {
         }
     }
 
-    fn output(&self, attachment: u32, stream: Stream, data: Vec<u8>) -> std::result::Result<Option<Notice>, &'static str> {
+    fn output(
+        &self,
+        attachment: u32,
+        stream: Stream,
+        data: Vec<u8>,
+    ) -> std::result::Result<Option<Notice>, &'static str> {
         let mut state = self.state();
         // An attachment that has just been ended may still have output on its way.
         if let Some(outlet) = state.outlets.get_mut(&(attachment, stream)) {
@@ -201,7 +223,12 @@ impl Session {
         match message {
             FromInit::Exited { id, exit } => return Ok(Some(Notice::Exited { id, exit })),
             FromInit::InputAck { process, upto } => return Ok(Some(Notice::InputAck { process, upto })),
-            FromInit::Dropped { attachment, stream, from, upto } => {
+            FromInit::Dropped {
+                attachment,
+                stream,
+                from,
+                upto,
+            } => {
                 self.item(attachment, stream, Item::Dropped { from, upto });
             }
             FromInit::StreamEnd { attachment, stream } => {
@@ -243,7 +270,13 @@ impl Driver {
     /// Run until the connection ends; `notice` gets what concerns more than one request, and says whether it can be.
     /// Returns why it ended.
     pub(super) async fn run(self, mut notice: impl FnMut(Notice) -> bool) -> String {
-        let Driver { session, mut read, mut write, mut decoder, mut frames } = self;
+        let Driver {
+            session,
+            mut read,
+            mut write,
+            mut decoder,
+            mut frames,
+        } = self;
         let writing = async move {
             while let Some(frame) = frames.recv().await {
                 match tokio::time::timeout(HELLO, write.write_all(&frame)).await {
@@ -285,10 +318,16 @@ impl Driver {
 async fn next_frame(read: &mut OwnedReadHalf, decoder: &mut Decoder) -> Result<Option<Frame>> {
     let mut buffer = vec![0; MAX_DATA];
     loop {
-        if let Some(frame) = decoder.next_frame().map_err(|error| Error::Unreachable(error.to_string()))? {
+        if let Some(frame) = decoder
+            .next_frame()
+            .map_err(|error| Error::Unreachable(error.to_string()))?
+        {
             return Ok(Some(frame));
         }
-        let count = read.read(&mut buffer).await.map_err(|error| Error::Unreachable(error.to_string()))?;
+        let count = read
+            .read(&mut buffer)
+            .await
+            .map_err(|error| Error::Unreachable(error.to_string()))?;
         if count == 0 {
             return Ok(None);
         }

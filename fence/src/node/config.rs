@@ -1,11 +1,12 @@
 //! From the config tree to what the parts are handed: the supervisor's policy, the image keeper's names.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cluster::config::{Component, Config, FenceConfig, KeyPath, Live, Snapshot};
-use tokio::sync::watch;
+use cluster::config::schema::fence::ImageList;
+use cluster::config::{Config, FenceConfig, KeyPath, Live, Scope, Snapshot, Target};
+use tokio::sync::{Mutex, watch};
 
 use crate::container::Limits;
 use crate::image::Wanted;
@@ -21,17 +22,18 @@ pub(super) fn policy(live: &Live) -> watch::Sender<Arc<Policy>> {
 
 /// Hand on every change of the config. Runs for ever.
 pub(super) async fn follow(mut live: Live, policy: watch::Sender<Arc<Policy>>, set_timeouts: impl Fn(&FenceConfig)) {
-    loop {
-        live.changed().await;
-        let snapshot = live.current();
+    while let Some(snapshot) = live.changed().await {
         set_timeouts(&snapshot.fence);
         policy.send_replace(Arc::new(policy_of(&snapshot)));
-        tracing::info!(revision = snapshot.revision, stale = snapshot.stale, "config has changed");
+        tracing::info!(revision = snapshot.revision, stale = snapshot.stale.is_some(), "the config has changed");
     }
+    // Nothing follows the tree any more, which is only when the runtime ends.
+    std::future::pending().await
 }
 
 fn policy_of(snapshot: &Snapshot) -> Policy {
     let fence = &snapshot.fence;
+    let unused = snapshot.problems.iter().map(|problem| format!("{}: {}", problem.address, problem.reason));
     Policy {
         max_containers: usize::try_from(fence.max_containers).unwrap_or(usize::MAX),
         default_limits: Limits {
@@ -45,8 +47,58 @@ fn policy_of(snapshot: &Snapshot) -> Policy {
         output_buffer: usize::try_from(fence.output_buffer_kb << 10).unwrap_or(usize::MAX),
         config: ConfigState {
             revision: snapshot.revision,
-            stale: snapshot.stale,
-            problems: snapshot.problems.clone(),
+            stale: snapshot.stale.is_some(),
+            problems: snapshot.stale.iter().cloned().chain(unused).collect(),
         },
+    }
+}
+
+/// The images that the tree wants for this node.
+pub(super) struct ConfiguredImages {
+    config: Config,
+    target: Target,
+    live: Live,
+    changes: Mutex<Live>,
+    /// What was last said to be wanted.
+    said: std::sync::Mutex<Vec<String>>,
+}
+
+impl ConfiguredImages {
+    pub(super) fn new(config: Config, live: Live) -> Result<ConfiguredImages, cluster::config::key::Error> {
+        let target = Target { scope: Scope::Cluster, address: KeyPath::parse("fence/docker/image")?, own: false };
+        Ok(ConfiguredImages { config, target, changes: Mutex::new(live.clone()), live, said: std::sync::Mutex::default() })
+    }
+
+    /// What the tree says at this very moment: whoever has just changed it gets the new image, although the change may
+    /// not have been heard of here yet.
+    async fn at_its_source(&self) -> Option<Vec<String>> {
+        let asked = tokio::time::timeout(ASK, self.config.get(&self.target)).await;
+        let value = asked.ok()?.ok()??;
+        let list: ImageList = serde_json::from_value(value).ok()?;
+        Some(list.names().to_vec()).filter(|names| !names.is_empty())
+    }
+}
+
+#[async_trait]
+impl Wanted for ConfiguredImages {
+    async fn now(&self) -> Vec<String> {
+        let names = match self.at_its_source().await {
+            Some(names) => names,
+            None => self.live.current().fence.docker.image.names().to_vec(),
+        };
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&names);
+        names
+    }
+
+    async fn changed(&self) {
+        let mut live = self.changes.lock().await;
+        while let Some(snapshot) = live.changed().await {
+            // Most changes are of something else, and a pull under way must not be given up for them.
+            let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            if *said != snapshot.fence.docker.image.names() {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 }

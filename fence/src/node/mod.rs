@@ -32,10 +32,10 @@ pub enum Error {
     },
     #[error("another fence runs on this node already (it holds {path})")]
     AlreadyRunning { path: String },
-    #[error("could not open the config tree")]
-    Store(#[source] cluster::store::Error),
     #[error("could not read the config tree")]
     Config(#[source] cluster::config::Error),
+    #[error("could not name the image's key in the config tree")]
+    Key(#[source] cluster::config::key::Error),
     #[error(transparent)]
     Inventory(#[from] crate::inventory::Error),
     #[error(transparent)]
@@ -54,13 +54,15 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     }
     let _only_one = lock::take(&paths.fence_run().join("fence.lock"))?;
 
-    let store = SqliteStore::open(&paths.tree_db()).await.map_err(Error::Store)?;
-    let config = Config::new(Arc::new(store), &settings.node.name);
-    let live = config.watch(paths.fence_config_cache()).await.map_err(Error::Config)?;
+    // Lazy: with the tree gone, what was last seen of it does.
+    let store = SqliteStore::lazy(&paths.tree_db());
+    let config = Config::new(Arc::new(store), settings.node.name.clone());
+    let live = config.watch(&paths.fence_config_cache()).await.map_err(Error::Config)?;
     let first = live.current();
 
     let docker = Arc::new(Docker::connect(&settings.node.docker.socket, timeouts(&first.fence)));
-    let images = Keeper::new(docker.clone(), Arc::new(config::ConfiguredImages::new(config.clone(), live.clone())));
+    let wanted = config::ConfiguredImages::new(config, live.clone()).map_err(Error::Key)?;
+    let images = Keeper::new(docker.clone(), Arc::new(wanted));
     let policy = config::policy(&live);
     let parts = Parts {
         engine: docker.clone(),
@@ -71,13 +73,14 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         init: InitBinary::store(&settings.init, &paths.fence_lib().join("init"))?,
         run_dir: paths.fence_run().join("c"),
         policy: policy.subscribe(),
-        node_name: settings.node.name.clone(),
+        node_name: settings.node.name.to_string(),
         node_id: settings.node.id.to_string(),
     };
     let supervisor = Supervisor::new(parts);
-    let listeners = http::Listeners::bind(&paths.garden_socket(), first.fence.garden.listen).await.map_err(Error::Listen)?;
+    let listen = first.fence.garden.listen.map(|address| address.to_string()).unwrap_or_default();
+    let listeners = http::Listeners::bind(&paths.garden_socket(), &listen).await.map_err(Error::Listen)?;
     let adopted = supervisor.adopt().await.map_err(Error::Adopt)?;
-    tracing::info!(node = settings.node.name, containers = adopted, "fence {} is ready", env!("CARGO_PKG_VERSION"));
+    tracing::info!(node = %settings.node.name, containers = adopted, "fence {} is ready", env!("CARGO_PKG_VERSION"));
 
     let tasks = tokio::spawn(run_tasks(live, policy, docker, images, supervisor.clone(), shutdown.clone()));
     http::serve(listeners, http::faces(supervisor), http::Options::default(), shutdown).await;

@@ -21,7 +21,7 @@ mod watch;
 #[cfg(test)]
 mod pretend_init;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

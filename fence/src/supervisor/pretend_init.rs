@@ -51,6 +51,8 @@ struct Process {
     output: Vec<u8>,
     exit: Option<Exit>,
     attachment: u32,
+    /// The outputs somebody reads.
+    opened: Vec<Stream>,
 }
 
 impl Pretended {
@@ -96,8 +98,9 @@ impl Pretended {
     async fn take(&mut self, stream: &mut UnixStream, message: ToInit) -> std::io::Result<()> {
         match message {
             ToInit::Spawn { seq, attachment, spec } => self.spawn(stream, seq, attachment, *spec).await,
-            ToInit::Attach { seq, id, .. } => match self.processes.get(&id) {
+            ToInit::Attach { seq, id, attachment } => match self.processes.get_mut(&id) {
                 Some(p) => {
+                    (p.attachment, p.opened) = (attachment, Vec::new());
                     let (process, exit) = (p.number, p.exit);
                     send(
                         stream,
@@ -196,6 +199,7 @@ impl Pretended {
             output,
             exit: None,
             attachment,
+            opened: Vec::new(),
         };
         self.processes.insert(spec.id.clone(), process);
         send(
@@ -240,9 +244,10 @@ impl Pretended {
         name: Stream,
         upto: u64,
     ) -> std::io::Result<()> {
-        let Some(process) = self.processes.values().find(|p| p.attachment == attachment) else {
+        let Some(process) = self.processes.values_mut().find(|p| p.attachment == attachment) else {
             return Ok(());
         };
+        process.opened.push(name);
         if name == Stream::Stdout && upto == 0 && !process.output.is_empty() {
             stream
                 .write_all(&frame::encode_output(attachment, name, &process.output).unwrap())
@@ -265,14 +270,16 @@ impl Pretended {
         match self.processes.get_mut(id) {
             Some(process) if process.exit.is_none() => {
                 process.exit = Some(exit);
-                send(
-                    stream,
-                    &FromInit::Exited {
-                        id: id.to_owned(),
-                        exit,
-                    },
-                )
-                .await
+                let attachment = process.attachment;
+                for name in std::mem::take(&mut process.opened) {
+                    let end = FromInit::StreamEnd {
+                        attachment,
+                        stream: name,
+                    };
+                    send(stream, &end).await?;
+                }
+                let id = id.to_owned();
+                send(stream, &FromInit::Exited { id, exit }).await
             }
             _ => Ok(()),
         }

@@ -31,16 +31,16 @@ impl Wanted for Configured {
 }
 
 /// A node whose engine is a fake. Dropping `supervisor` alone leaves the rest for the next one.
-struct Node {
+pub(crate) struct Node {
     dir: tempfile::TempDir,
     engine: Fake,
     firewall: Arc<FakeFirewall>,
     policy: watch::Sender<Arc<Policy>>,
-    supervisor: Supervisor,
+    pub(crate) supervisor: Supervisor,
 }
 
 impl Node {
-    fn new() -> Node {
+    pub(crate) fn new() -> Node {
         let dir = tempfile::tempdir().unwrap();
         let engine = Fake::new();
         engine.add_image_as("app:1", engine::fake::image(&["serve", "--now"]));
