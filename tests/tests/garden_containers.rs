@@ -205,7 +205,7 @@ fn the_engines_container_is_marked_as_ours() -> Story {
     let node = Node::fence_only();
     let container = node.container(&ContainerSpec::default())?;
     let labels = docker::labels(&node.inspect(&container.handle));
-    assert_eq!(labels.get("io.fence.node"), Some(&node.id));
+    assert_eq!(labels.get("io.fence.node").cloned(), node.id());
     Uuid::parse_str(&labels["io.fence.instance"])?;
     Ok(())
 }

@@ -225,7 +225,7 @@ fn what_was_acknowledged_is_there_and_nothing_else() -> Story {
 fn a_container_taken_away_behind_its_back_can_be_destroyed() -> Story {
     let node = Node::fence_only();
     let web = container(&node)?;
-    docker::remove_labelled("io.fence.node", &node.id);
+    node.remove_containers();
     until("fence has seen it", LIMIT, || {
         web.garden
             .output("web", &ProcessSpec::new("true", &[]))

@@ -16,12 +16,8 @@ const KEPT: &[(&str, u32)] = &[
     ("KILL", 5),
     ("SETGID", 6),
     ("SETUID", 7),
-    ("SETPCAP", 8),
     ("NET_BIND_SERVICE", 10),
-    ("NET_RAW", 13),
     ("SYS_CHROOT", 18),
-    ("AUDIT_WRITE", 29),
-    ("SETFCAP", 31),
 ];
 
 fn with_limits(handle: &str, memory: u64, pids: u64) -> ContainerSpec {

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use super::command::{Captured, run, run_with_input};
 use super::docker;
@@ -25,8 +24,6 @@ use crate::garden::{Address, Client, ContainerSpec, Process, ProcessSpec, Result
 /// A node that runs, as long as it is not dropped.
 pub struct Node {
     root: TempDir,
-    /// What the node's containers carry in the label `io.fence.node`.
-    pub id: String,
     /// The first of the node's ports.
     pub first_port: u16,
     _ports: Ports,
@@ -42,17 +39,7 @@ impl Node {
 
     /// [`Node::fence_only`] with these settings of the component `fence` made before the daemon starts.
     pub fn with_config(settings: &[(&str, &str)]) -> Node {
-        base_image();
-        let id = Uuid::new_v4().to_string();
-        let node = Node::at(id.clone());
-        let file = format!(
-            "name: node-{}\nid: {id}\nkind: micro\nroles: [base, dea]\ndocker:\n  socket: /var/run/docker.sock\n  managed: false\n",
-            &id[..8],
-        );
-        let folder = node.root().join("etc/kato");
-        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join("node.yml"), file));
-        written.unwrap_or_else(|error| panic!("could not write {}/node.yml: {error}", folder.display()));
-        node.configure_ports();
+        let node = Node::prepared();
         for (key, value) in settings {
             node.kato(&["config", "set", "fence", key, value]).ok();
         }
@@ -62,31 +49,49 @@ impl Node {
 
     /// A micro cloud as `kato node setup micro` leaves it, agent and daemon ready.
     pub fn micro() -> Node {
-        base_image();
-        let mut node = Node::at(String::new());
+        let node = Node::prepared();
         node.kato(&["node", "setup", "micro"]).ok();
-        node.id = node.id_in_file();
-        node.configure_ports();
-        node.kato(&["process", "restart", "fence"]).ok();
         node.wait_until_ready();
         node
     }
 
-    fn at(id: String) -> Node {
+    /// A root in which nothing was set up.
+    pub fn bare() -> Node {
+        base_image();
         let root = TempDir::with_prefix("fence-").unwrap_or_else(|error| panic!("could not make a folder: {error}"));
         let ports = Ports::take();
         Node {
             root,
-            id,
             first_port: ports.first,
             _ports: ports,
             fence: Mutex::new(None),
         }
     }
 
+    /// A node that is set up, with ports of its own, of which nothing runs yet.
+    fn prepared() -> Node {
+        let node = Node::bare();
+        node.kato(&["node", "setup", "micro", "--no-start"]).ok();
+        let (first, count) = (node.first_port.to_string(), COUNT.to_string());
+        node.kato(&["config", "set", "fence", "ports/first", &first]).ok();
+        node.kato(&["config", "set", "fence", "ports/count", &count]).ok();
+        node
+    }
+
     /// The node's root.
     pub fn root(&self) -> &Path {
         self.root.path()
+    }
+
+    /// What the node's containers carry in the label `io.fence.node`; none before it is set up.
+    pub fn id(&self) -> Option<String> {
+        let file = fs::read_to_string(self.root().join("etc/kato/node.yml")).ok()?;
+        Some(
+            file.lines()
+                .find_map(|line| line.strip_prefix("id:"))?
+                .trim()
+                .to_owned(),
+        )
     }
 
     /// A client of the node's Garden API.
@@ -146,7 +151,9 @@ impl Node {
 
     /// All of the node's containers in Docker, running or not.
     pub fn containers_in_docker(&self) -> Vec<String> {
-        docker::labelled("io.fence.node", &self.id)
+        self.id()
+            .map(|id| docker::labelled("io.fence.node", &id))
+            .unwrap_or_default()
     }
 
     /// The pid of the container's first process on the host.
@@ -160,6 +167,13 @@ impl Node {
     pub fn pids_named(&self, handle: &str, name: &str) -> Vec<i32> {
         let all = of_container(self.first_pid(handle)).into_iter();
         all.filter(|(_, comm)| comm == name).map(|(pid, _)| pid).collect()
+    }
+
+    /// Remove the node's containers from Docker, behind the daemon's back.
+    pub fn remove_containers(&self) {
+        if let Some(id) = self.id() {
+            docker::remove_labelled("io.fence.node", &id);
+        }
     }
 
     /// Make a container through the Garden API.
@@ -265,20 +279,6 @@ impl Node {
         }
     }
 
-    fn configure_ports(&self) {
-        let (first, count) = (self.first_port.to_string(), COUNT.to_string());
-        self.kato(&["config", "set", "fence", "ports/first", &first]).ok();
-        self.kato(&["config", "set", "fence", "ports/count", &count]).ok();
-    }
-
-    fn id_in_file(&self) -> String {
-        let file = fs::read_to_string(self.root().join("etc/kato/node.yml")).unwrap_or_default();
-        let id = file.lines().find_map(|line| line.strip_prefix("id:"));
-        id.unwrap_or_else(|| panic!("no id in node.yml:\n{file}"))
-            .trim()
-            .to_owned()
-    }
-
     fn fence(&self) -> MutexGuard<'_, Option<Child>> {
         self.fence.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -308,9 +308,7 @@ impl Drop for Node {
             }
         }
         self.end_processes();
-        if !self.id.is_empty() {
-            docker::remove_labelled("io.fence.node", &self.id);
-        }
+        self.remove_containers();
     }
 }
 
