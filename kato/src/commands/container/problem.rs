@@ -97,7 +97,6 @@ mod tests {
         Context {
             paths: cluster::nodes::Paths::from_root(None),
             ui: Ui::new(false),
-            verbose: false,
         }
     }
 
