@@ -31,9 +31,16 @@ impl Handle {
     /// The container's host name: the last 49 characters, as Garden's own server does, cut to what a host name may hold.
     pub fn hostname(&self) -> String {
         let tail = &self.0[self.0.len().saturating_sub(49)..];
-        let host: String = tail.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+        let host: String = tail
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+            .collect();
         let trimmed = host.trim_matches('-');
-        if trimmed.is_empty() { "container".into() } else { trimmed.into() }
+        if trimmed.is_empty() {
+            "container".into()
+        } else {
+            trimmed.into()
+        }
     }
 }
 
@@ -41,7 +48,12 @@ impl FromStr for Handle {
     type Err = HandleError;
 
     fn from_str(text: &str) -> Result<Self, HandleError> {
-        let refuse = |reason| Err(HandleError { given: text.chars().take(64).collect(), reason });
+        let refuse = |reason| {
+            Err(HandleError {
+                given: text.chars().take(64).collect(),
+                reason,
+            })
+        };
         if text.is_empty() {
             return refuse("it is empty");
         }

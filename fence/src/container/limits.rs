@@ -26,7 +26,9 @@ impl Limits {
         if let Some(memory) = self.memory_bytes
             && memory < MIN_MEMORY
         {
-            return Some(format!("a memory limit of {memory} bytes is below the least possible, {MIN_MEMORY}"));
+            return Some(format!(
+                "a memory limit of {memory} bytes is below the least possible, {MIN_MEMORY}"
+            ));
         }
         if self.memory_bytes.is_some_and(|m| m > i64::MAX as u64) {
             return Some("the memory limit is beyond what the kernel can count".into());
@@ -53,17 +55,33 @@ mod tests {
     #[test]
     fn unlimited_and_sensible_limits_pass() {
         assert_eq!(Limits::default().problem(), None);
-        let limits = Limits { memory_bytes: Some(64 << 20), cpu_shares: Some(2), pids: Some(16) };
+        let limits = Limits {
+            memory_bytes: Some(64 << 20),
+            cpu_shares: Some(2),
+            pids: Some(16),
+        };
         assert_eq!(limits.problem(), None);
     }
 
     #[test]
     fn impossible_limits_say_why() {
         for limits in [
-            Limits { memory_bytes: Some(1), ..Limits::default() },
-            Limits { memory_bytes: Some(u64::MAX), ..Limits::default() },
-            Limits { cpu_shares: Some(1), ..Limits::default() },
-            Limits { pids: Some(1), ..Limits::default() },
+            Limits {
+                memory_bytes: Some(1),
+                ..Limits::default()
+            },
+            Limits {
+                memory_bytes: Some(u64::MAX),
+                ..Limits::default()
+            },
+            Limits {
+                cpu_shares: Some(1),
+                ..Limits::default()
+            },
+            Limits {
+                pids: Some(1),
+                ..Limits::default()
+            },
         ] {
             assert!(limits.problem().is_some(), "{limits:?}");
         }

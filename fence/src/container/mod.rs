@@ -13,7 +13,7 @@ mod spec;
 pub use handle::{Handle, HandleError};
 pub use limits::Limits;
 pub use process::{ExitStatus, ProcessId, ProcessSpec, ProcessSpecError, ProcessState, ResourceLimits, WindowSize};
-pub use spec::{check_properties, BindMount, ContainerSpec, ImageSource, PortMapping, Properties, SpecError};
+pub use spec::{BindMount, ContainerSpec, ImageSource, PortMapping, Properties, SpecError, check_properties};
 
 use serde::{Deserialize, Serialize};
 

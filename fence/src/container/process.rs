@@ -37,7 +37,8 @@ impl FromStr for ProcessId {
     type Err = ProcessSpecError;
 
     fn from_str(text: &str) -> Result<Self, ProcessSpecError> {
-        let usable = (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && !b"/?".contains(&b));
+        let usable =
+            (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && !b"/?".contains(&b));
         if usable && text != "." && text != ".." {
             return Ok(ProcessId(text.to_owned()));
         }
@@ -128,11 +129,15 @@ impl ProcessSpec {
         }
         let bytes: usize = self.args.iter().map(|a| a.len() + 1).sum();
         if self.args.len() > MAX_ARGS || bytes > MAX_ARG_BYTES {
-            return Err(ProcessSpecError(format!("it has more than {MAX_ARGS} arguments or {MAX_ARG_BYTES} bytes of them")));
+            return Err(ProcessSpecError(format!(
+                "it has more than {MAX_ARGS} arguments or {MAX_ARG_BYTES} bytes of them"
+            )));
         }
         for text in [&self.path, &self.dir, &self.user].into_iter().chain(&self.args) {
             if text.contains('\0') {
-                return Err(ProcessSpecError("it has a zero byte in its path, directory, user or arguments".into()));
+                return Err(ProcessSpecError(
+                    "it has a zero byte in its path, directory, user or arguments".into(),
+                ));
             }
         }
         if self.path.len() > 4096 || self.dir.len() > 4096 || self.user.len() > 512 {
@@ -148,12 +153,36 @@ mod tests {
 
     #[test]
     fn checks_what_needs_no_container() {
-        let fine = ProcessSpec { path: "ls".into(), ..ProcessSpec::default() };
+        let fine = ProcessSpec {
+            path: "ls".into(),
+            ..ProcessSpec::default()
+        };
         assert_eq!(fine.check(), Ok(()));
         assert!(ProcessSpec::default().check().is_err());
-        assert!(ProcessSpec { args: vec!["a\0b".into()], ..fine.clone() }.check().is_err());
-        assert!(ProcessSpec { args: vec!["x".repeat(MAX_ARG_BYTES)], ..fine.clone() }.check().is_err());
-        assert!(ProcessSpec { env: vec!["=x".into()], ..fine }.check().is_err());
+        assert!(
+            ProcessSpec {
+                args: vec!["a\0b".into()],
+                ..fine.clone()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            ProcessSpec {
+                args: vec!["x".repeat(MAX_ARG_BYTES)],
+                ..fine.clone()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            ProcessSpec {
+                env: vec!["=x".into()],
+                ..fine
+            }
+            .check()
+            .is_err()
+        );
     }
 
     #[test]

@@ -46,7 +46,12 @@ pub enum ImageSource {
     #[default]
     Configured,
     /// An image by name: the node's Docker, else its registry.
-    Named { name: String, username: String, #[serde(skip)] password: String },
+    Named {
+        name: String,
+        username: String,
+        #[serde(skip)]
+        password: String,
+    },
     /// A tar file or a directory on this node.
     Path(String),
 }
@@ -124,7 +129,10 @@ impl BindMount {
         }
         let target = self.target.trim_end_matches('/');
         if target.is_empty() || target == "/.fence" || target.starts_with("/.fence/") {
-            return Err(format!("{} is not a place a mount can have in a container", self.target));
+            return Err(format!(
+                "{} is not a place a mount can have in a container",
+                self.target
+            ));
         }
         Ok(())
     }
@@ -178,21 +186,38 @@ mod tests {
 
     #[test]
     fn refuses_what_can_never_be() {
-        let mount = |source: &str, target: &str| BindMount { source: source.into(), target: target.into(), read_only: true };
+        let mount = |source: &str, target: &str| BindMount {
+            source: source.into(),
+            target: target.into(),
+            read_only: true,
+        };
         assert!(with(|s| s.env = vec!["novalue".into()]).is_err());
         assert!(with(|s| s.env = vec!["A=1".into(); MAX_ENV + 1]).is_err());
         assert!(with(|s| s.mounts = vec![mount("relative", "/x")]).is_err());
         assert!(with(|s| s.mounts = vec![mount("/a", "/.fence/run")]).is_err());
         assert!(with(|s| s.mounts = vec![mount("/a", "/x/../y")]).is_err());
         assert!(with(|s| s.mounts = vec![mount("/a", "/x"), mount("/b", "/x/")]).is_err());
-        assert!(with(|s| s.ports = vec![PortMapping { host_port: 61001, container_port: 1 }; 2]).is_err());
+        assert!(
+            with(|s| s.ports = vec![
+                PortMapping {
+                    host_port: 61001,
+                    container_port: 1
+                };
+                2
+            ])
+            .is_err()
+        );
         assert!(with(|s| s.limits.pids = Some(1)).is_err());
         assert!(with(|s| drop(s.properties.insert(String::new(), "x".into()))).is_err());
     }
 
     #[test]
     fn a_password_is_never_written_down() {
-        let source = ImageSource::Named { name: "a/b:1".into(), username: "u".into(), password: "secret".into() };
+        let source = ImageSource::Named {
+            name: "a/b:1".into(),
+            username: "u".into(),
+            password: "secret".into(),
+        };
         assert!(!serde_json::to_string(&source).unwrap().contains("secret"));
     }
 }

@@ -82,7 +82,14 @@ struct State {
 impl Keeper {
     /// A keeper that has looked for nothing yet.
     pub fn new(engine: Arc<dyn Engine>, wanted: Arc<dyn Wanted>) -> Keeper {
-        Keeper { inner: Arc::new(Inner { engine, wanted, state: Mutex::default(), nudge: watch::Sender::new(()) }) }
+        Keeper {
+            inner: Arc::new(Inner {
+                engine,
+                wanted,
+                state: Mutex::default(),
+                nudge: watch::Sender::new(()),
+            }),
+        }
     }
 
     /// Follow what is wanted. Runs for ever; stop it by dropping it.
@@ -143,7 +150,11 @@ impl Keeper {
 
     fn resolved_for(&self, wanted: &[String]) -> Option<InUse> {
         let state = self.state();
-        if state.resolved == wanted { state.in_use.clone() } else { None }
+        if state.resolved == wanted {
+            state.in_use.clone()
+        } else {
+            None
+        }
     }
 
     /// Use the first name that is here, or else the first that can be had. True when the first name is in use.
@@ -168,7 +179,11 @@ impl Keeper {
         state.status.state = KeeperState::Missing;
         state.status.problem = problems.join("; ");
         state.status.progress.clear();
-        tracing::warn!(problem = state.status.problem, in_use = state.status.in_use, "the configured image is missing");
+        tracing::warn!(
+            problem = state.status.problem,
+            in_use = state.status.in_use,
+            "the configured image is missing"
+        );
         false
     }
 
@@ -187,7 +202,8 @@ impl Keeper {
         }
         let mut state = self.state();
         state.status.configured = wanted.to_vec();
-        if !matches!(state.status.state, KeeperState::Pulling | KeeperState::Missing) || state.status.problem.is_empty() {
+        if !matches!(state.status.state, KeeperState::Pulling | KeeperState::Missing) || state.status.problem.is_empty()
+        {
             state.status.state = KeeperState::Looking;
             state.status.problem = problem;
         }
@@ -205,10 +221,17 @@ impl Keeper {
             progress: String::new(),
         };
         if state.in_use.as_ref().is_none_or(|old| old.image.id != image.id) {
-            tracing::info!(name, id = image.id.0, "new containers are made of this image from now on");
+            tracing::info!(
+                name,
+                id = image.id.0,
+                "new containers are made of this image from now on"
+            );
         }
         state.resolved = wanted.to_vec();
-        state.in_use = Some(InUse { name: name.to_owned(), image });
+        state.in_use = Some(InUse {
+            name: name.to_owned(),
+            image,
+        });
     }
 
     async fn pull(&self, name: &str) -> Result<Image> {

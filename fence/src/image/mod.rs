@@ -52,7 +52,9 @@ impl Error {
     /// Whether it may work later by itself.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Error::Pull { source, .. } | Error::Look { source, .. } | Error::Import { source, .. } => source.is_temporary(),
+            Error::Pull { source, .. } | Error::Look { source, .. } | Error::Import { source, .. } => {
+                source.is_temporary()
+            }
             Error::NoneInUse { pulling, .. } => *pulling,
             Error::Read { .. } | Error::NotARoot { .. } => false,
         }

@@ -10,7 +10,10 @@ pub async fn find(engine: &dyn Engine, name: &str) -> Result<Option<Image>> {
     match engine.image(name).await {
         Ok(image) => Ok(Some(image)),
         Err(error) if error.is_not_found() => Ok(None),
-        Err(source) => Err(Error::Look { name: name.to_owned(), source }),
+        Err(source) => Err(Error::Look {
+            name: name.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -24,5 +27,8 @@ pub async fn find_or_pull(
     if let Some(image) = find(engine, name).await? {
         return Ok(image);
     }
-    engine.pull(name, auth, progress).await.map_err(|source| Error::Pull { name: name.to_owned(), source })
+    engine.pull(name, auth, progress).await.map_err(|source| Error::Pull {
+        name: name.to_owned(),
+        source,
+    })
 }

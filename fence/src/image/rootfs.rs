@@ -20,15 +20,23 @@ const PIPE: usize = 256 * 1024;
 /// The image of this root file system, made if it is not there yet.
 pub async fn image_of(engine: &dyn Engine, path: &str) -> Result<Image> {
     let root = PathBuf::from(path);
-    let read = |source| Error::Read { path: path.to_owned(), source };
+    let read = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
     let seen = root.clone();
     let looked = tokio::task::spawn_blocking(move || fingerprint(&seen)).await;
-    let (kind, hash) = looked.map_err(|_| Error::NotARoot { path: path.to_owned() })?.map_err(read)?;
+    let (kind, hash) = looked
+        .map_err(|_| Error::NotARoot { path: path.to_owned() })?
+        .map_err(read)?;
     let name = format!("{REPOSITORY}:{hash}");
     if let Some(image) = find(engine, &name).await? {
         return Ok(image);
     }
-    let import = |source| Error::Import { path: path.to_owned(), source };
+    let import = |source| Error::Import {
+        path: path.to_owned(),
+        source,
+    };
     match kind {
         Kind::Tar => {
             let file = tokio::fs::File::open(&root).await.map_err(read)?;
@@ -81,7 +89,13 @@ fn fingerprint(root: &Path) -> std::io::Result<(Kind, String)> {
     while let Some(path) = open.pop() {
         let meta = std::fs::symlink_metadata(&path)?;
         hash.update(path.as_os_str().as_encoded_bytes());
-        for number in [meta.ino(), meta.size(), u64::from(meta.mode()), u64::from(meta.uid()), u64::from(meta.gid())] {
+        for number in [
+            meta.ino(),
+            meta.size(),
+            u64::from(meta.mode()),
+            u64::from(meta.uid()),
+            u64::from(meta.gid()),
+        ] {
             hash.update(number.to_le_bytes());
         }
         for number in [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()] {
@@ -89,13 +103,19 @@ fn fingerprint(root: &Path) -> std::io::Result<(Kind, String)> {
         }
         let follow = path == root && kind == Kind::Directory;
         if meta.is_dir() || follow {
-            let mut below: Vec<PathBuf> =
-                std::fs::read_dir(&path)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
+            let mut below: Vec<PathBuf> = std::fs::read_dir(&path)?
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<std::io::Result<_>>()?;
             below.sort();
             open.extend(below);
         }
     }
-    let hash: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hash
+        .finalize()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Ok((kind, hash))
 }
 

@@ -120,6 +120,11 @@ impl Link {
         self.session().await.map(drop)
     }
 
+    /// Whether init is connected at this moment.
+    pub fn is_connected(&self) -> bool {
+        self.inner.session.borrow().is_some()
+    }
+
     /// The processes that run, or ended and were not collected.
     pub fn list(&self) -> Vec<Arc<Process>> {
         let mut list: Vec<_> = self.table().processes.values().cloned().collect();

@@ -50,7 +50,9 @@ pub struct Inventory {
 impl Inventory {
     /// Open the inventory, or make it.
     pub fn open(path: &Path) -> Result<Inventory> {
-        Ok(Inventory { store: Arc::new(Mutex::new(store::Store::open(path)?)) })
+        Ok(Inventory {
+            store: Arc::new(Mutex::new(store::Store::open(path)?)),
+        })
     }
 
     /// All records.
@@ -70,7 +72,10 @@ impl Inventory {
         self.call(move |store| store.remove(&instance)).await
     }
 
-    async fn call<T: Send + 'static>(&self, work: impl FnOnce(&mut store::Store) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut store::Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let store = self.store.clone();
         let done = tokio::task::spawn_blocking(move || work(&mut store.lock().unwrap_or_else(PoisonError::into_inner)));
         done.await.map_err(|_| Error::Ended)?
@@ -115,7 +120,10 @@ mod tests {
     fn a_newer_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("inventory.db");
-        rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
         assert!(matches!(Inventory::open(&path), Err(Error::Format { found: 99, .. })));
     }
 }

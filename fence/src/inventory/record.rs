@@ -59,7 +59,10 @@ impl Record {
             spec: ContainerSpec::default(),
             image: ImageRecord::default(),
             limits: Limits::default(),
-            ports: vec![PortMapping { host_port: 61001, container_port: 8080 }],
+            ports: vec![PortMapping {
+                host_port: 61001,
+                container_port: 8080,
+            }],
             ip: "172.17.0.2".into(),
             gateway: "172.17.0.1".into(),
             properties: Properties::default(),

@@ -18,9 +18,16 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn open(path: &Path) -> Result<Store> {
-        let failed = |source| Error::Open { path: path.display().to_string(), source };
+        let failed = |source| Error::Open {
+            path: path.display().to_string(),
+            source,
+        };
         // Made by hand first, so that it is never readable to others, not even for a moment.
-        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let made = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
         if let Err(error) = made
             && error.kind() != std::io::ErrorKind::AlreadyExists
         {
@@ -28,9 +35,15 @@ impl Store {
         }
         let connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
-        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+        let found: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(failed)?;
         if found > FORMAT {
-            return Err(Error::Format { path: path.display().to_string(), found, known: FORMAT });
+            return Err(Error::Format {
+                path: path.display().to_string(),
+                found,
+                known: FORMAT,
+            });
         }
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
@@ -48,8 +61,14 @@ impl Store {
     }
 
     pub(super) fn all(&self) -> Result<Vec<Record>> {
-        let failed = |source| Error::Access { attempt: "read", source };
-        let mut statement = self.connection.prepare_cached("SELECT handle, record FROM containers").map_err(failed)?;
+        let failed = |source| Error::Access {
+            attempt: "read",
+            source,
+        };
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT handle, record FROM containers")
+            .map_err(failed)?;
         let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
         let mut records = Vec::new();
         for row in rows.map_err(failed)? {
@@ -61,8 +80,10 @@ impl Store {
 
     pub(super) fn put(&self, record: &Record) -> Result<()> {
         let handle = record.handle.as_str();
-        let json = serde_json::to_string(record)
-            .map_err(|source| Error::Record { handle: handle.to_owned(), source })?;
+        let json = serde_json::to_string(record).map_err(|source| Error::Record {
+            handle: handle.to_owned(),
+            source,
+        })?;
         self.connection
             .prepare_cached(
                 "INSERT INTO containers (instance, handle, record) VALUES (?1, ?2, ?3)
@@ -70,7 +91,10 @@ impl Store {
             )
             .and_then(|mut statement| statement.execute(params![record.instance, handle, json]))
             .map(drop)
-            .map_err(|source| Error::Access { attempt: "write to", source })
+            .map_err(|source| Error::Access {
+                attempt: "write to",
+                source,
+            })
     }
 
     pub(super) fn remove(&self, instance: &str) -> Result<()> {
@@ -78,6 +102,9 @@ impl Store {
             .prepare_cached("DELETE FROM containers WHERE instance = ?1")
             .and_then(|mut statement| statement.execute(params![instance]))
             .map(drop)
-            .map_err(|source| Error::Access { attempt: "remove from", source })
+            .map_err(|source| Error::Access {
+                attempt: "remove from",
+                source,
+            })
     }
 }

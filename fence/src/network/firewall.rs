@@ -34,7 +34,10 @@ impl Nft {
     /// The table of the node with this id.
     pub fn new(node_id: &str) -> Nft {
         let short: String = node_id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
-        Nft { table: format!("fence_{short}"), writing: tokio::sync::Mutex::new(()) }
+        Nft {
+            table: format!("fence_{short}"),
+            writing: tokio::sync::Mutex::new(()),
+        }
     }
 }
 
@@ -43,7 +46,13 @@ impl Firewall for Nft {
     async fn apply(&self, gateway: Ipv4Addr, forwards: &[Forward]) -> Result<()> {
         let _one = self.writing.lock().await;
         let bridge = interface_of(gateway).unwrap_or_else(|| "docker0".into());
-        run("nft", "nftables", &["-f", "-"], &rules::table(&self.table, &bridge, forwards)).await?;
+        run(
+            "nft",
+            "nftables",
+            &["-f", "-"],
+            &rules::table(&self.table, &bridge, forwards),
+        )
+        .await?;
         // A packet from the node's loopback to the bridge is a martian to the kernel unless this is set.
         set(&format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"), "1")?;
         pass_docker(&bridge).await
@@ -60,7 +69,10 @@ impl Firewall for Nft {
 async fn pass_docker(bridge: &str) -> Result<()> {
     const CHAIN: &str = "DOCKER-USER";
     let rule = ["-o", bridge, "-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"];
-    if run("iptables", "iptables", &["-w", "5", "-n", "-L", CHAIN], "").await.is_err() {
+    if run("iptables", "iptables", &["-w", "5", "-n", "-L", CHAIN], "")
+        .await
+        .is_err()
+    {
         // Docker does not filter here, so nothing has to be passed.
         return Ok(());
     }
@@ -73,7 +85,11 @@ async fn pass_docker(bridge: &str) -> Result<()> {
 }
 
 async fn run(program: &'static str, package: &'static str, arguments: &[&str], input: &str) -> Result<()> {
-    let missing = |source| Error::Missing { program, package, source };
+    let missing = |source| Error::Missing {
+        program,
+        package,
+        source,
+    };
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -87,11 +103,20 @@ async fn run(program: &'static str, package: &'static str, arguments: &[&str], i
         let _ = stdin.write_all(input.as_bytes()).await;
     }
     let output = tokio::time::timeout(COMMAND, child.wait_with_output()).await;
-    let output = output.map_err(|_| Error::TimedOut { program, seconds: COMMAND.as_secs() })?.map_err(missing)?;
+    let output = output
+        .map_err(|_| Error::TimedOut {
+            program,
+            seconds: COMMAND.as_secs(),
+        })?
+        .map_err(missing)?;
     if output.status.success() {
         return Ok(());
     }
-    let reason: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect();
+    let reason: String = String::from_utf8_lossy(&output.stderr)
+        .trim()
+        .chars()
+        .take(500)
+        .collect();
     Err(Error::Refused { program, reason })
 }
 
@@ -99,15 +124,25 @@ fn set(path: &str, value: &str) -> Result<()> {
     if std::fs::read_to_string(path).is_ok_and(|now| now.trim() == value) {
         return Ok(());
     }
-    std::fs::write(path, value).map_err(|source| Error::Setting { path: path.to_owned(), source })
+    std::fs::write(path, value).map_err(|source| Error::Setting {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The interface that has this address.
 fn interface_of(address: Ipv4Addr) -> Option<String> {
     let has = |found: &nix::ifaddrs::InterfaceAddress| {
-        found.address.as_ref().and_then(|a| a.as_sockaddr_in()).is_some_and(|a| a.ip() == address)
+        found
+            .address
+            .as_ref()
+            .and_then(|a| a.as_sockaddr_in())
+            .is_some_and(|a| a.ip() == address)
     };
-    nix::ifaddrs::getifaddrs().ok()?.find(has).map(|found| found.interface_name)
+    nix::ifaddrs::getifaddrs()
+        .ok()?
+        .find(has)
+        .map(|found| found.interface_name)
 }
 
 /// A packet filter that only remembers.

@@ -35,7 +35,11 @@ pub struct PortGuard {
 impl PortPool {
     /// A pool of `count` ports from `first` on.
     pub fn new(first: u16, count: u16) -> PortPool {
-        PortPool { first, count: count.min((u16::MAX - first).saturating_add(1)), taken: Arc::default() }
+        PortPool {
+            first,
+            count: count.min((u16::MAX - first).saturating_add(1)),
+            taken: Arc::default(),
+        }
     }
 
     /// Any free port of the pool; `None` = there is none.
@@ -57,7 +61,11 @@ impl PortPool {
             return None;
         }
         match hold(port) {
-            Ok(bound) => Some(PortGuard { port, taken: self.taken.clone(), _bound: Some(bound) }),
+            Ok(bound) => Some(PortGuard {
+                port,
+                taken: self.taken.clone(),
+                _bound: Some(bound),
+            }),
             Err(_) => {
                 self.taken().ports.remove(&port);
                 None
@@ -71,7 +79,11 @@ impl PortPool {
         if !self.taken().ports.insert(port) {
             return None;
         }
-        Some(PortGuard { port, taken: self.taken.clone(), _bound: hold(port).ok() })
+        Some(PortGuard {
+            port,
+            taken: self.taken.clone(),
+            _bound: hold(port).ok(),
+        })
     }
 
     fn taken(&self) -> std::sync::MutexGuard<'_, Taken> {
@@ -88,7 +100,11 @@ impl PortGuard {
 
 impl Drop for PortGuard {
     fn drop(&mut self) {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).ports.remove(&self.port);
+        self.taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ports
+            .remove(&self.port);
     }
 }
 

@@ -15,12 +15,17 @@ pub struct Forward {
 /// Connections from the node itself pass the output hook; those to 127.0.0.1 leave by the bridge with a loopback
 /// source, which is masqueraded, and nothing from outside may claim a loopback destination.
 pub fn table(name: &str, bridge: &str, forwards: &[Forward]) -> String {
-    let mut elements: Vec<String> =
-        forwards.iter().map(|f| format!("{} : {} . {}", f.host_port, f.address, f.container_port)).collect();
+    let mut elements: Vec<String> = forwards
+        .iter()
+        .map(|f| format!("{} : {} . {}", f.host_port, f.address, f.container_port))
+        .collect();
     elements.sort();
     elements.dedup();
-    let elements =
-        if elements.is_empty() { String::new() } else { format!("elements = {{ {} }}", elements.join(", ")) };
+    let elements = if elements.is_empty() {
+        String::new()
+    } else {
+        format!("elements = {{ {} }}", elements.join(", "))
+    };
     format!(
         r#"table ip {name}
 delete table ip {name}
@@ -63,11 +68,22 @@ mod tests {
     #[test]
     fn every_forward_is_one_element() {
         let forwards = [
-            Forward { host_port: 61002, address: Ipv4Addr::new(172, 17, 0, 3), container_port: 80 },
-            Forward { host_port: 61001, address: Ipv4Addr::new(172, 17, 0, 2), container_port: 8080 },
+            Forward {
+                host_port: 61002,
+                address: Ipv4Addr::new(172, 17, 0, 3),
+                container_port: 80,
+            },
+            Forward {
+                host_port: 61001,
+                address: Ipv4Addr::new(172, 17, 0, 2),
+                container_port: 8080,
+            },
         ];
         let text = table("fence_1", "docker0", &forwards);
-        assert!(text.contains("elements = { 61001 : 172.17.0.2 . 8080, 61002 : 172.17.0.3 . 80 }"), "{text}");
+        assert!(
+            text.contains("elements = { 61001 : 172.17.0.2 . 8080, 61002 : 172.17.0.3 . 80 }"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -25,7 +25,11 @@ pub(super) async fn follow(mut live: Live, policy: watch::Sender<Arc<Policy>>, s
     while let Some(snapshot) = live.changed().await {
         set_timeouts(&snapshot.fence);
         policy.send_replace(Arc::new(policy_of(&snapshot)));
-        tracing::info!(revision = snapshot.revision, stale = snapshot.stale.is_some(), "the config has changed");
+        tracing::info!(
+            revision = snapshot.revision,
+            stale = snapshot.stale.is_some(),
+            "the config has changed"
+        );
     }
     // Nothing follows the tree any more, which is only when the runtime ends.
     std::future::pending().await
@@ -33,7 +37,10 @@ pub(super) async fn follow(mut live: Live, policy: watch::Sender<Arc<Policy>>, s
 
 fn policy_of(snapshot: &Snapshot) -> Policy {
     let fence = &snapshot.fence;
-    let unused = snapshot.problems.iter().map(|problem| format!("{}: {}", problem.address, problem.reason));
+    let unused = snapshot
+        .problems
+        .iter()
+        .map(|problem| format!("{}: {}", problem.address, problem.reason));
     Policy {
         max_containers: usize::try_from(fence.max_containers).unwrap_or(usize::MAX),
         default_limits: Limits {
@@ -65,8 +72,18 @@ pub(super) struct ConfiguredImages {
 
 impl ConfiguredImages {
     pub(super) fn new(config: Config, live: Live) -> Result<ConfiguredImages, cluster::config::key::Error> {
-        let target = Target { scope: Scope::Cluster, address: KeyPath::parse("fence/docker/image")?, own: false };
-        Ok(ConfiguredImages { config, target, changes: Mutex::new(live.clone()), live, said: std::sync::Mutex::default() })
+        let target = Target {
+            scope: Scope::Cluster,
+            address: KeyPath::parse("fence/docker/image")?,
+            own: false,
+        };
+        Ok(ConfiguredImages {
+            config,
+            target,
+            changes: Mutex::new(live.clone()),
+            live,
+            said: std::sync::Mutex::default(),
+        })
     }
 
     /// What the tree says at this very moment: whoever has just changed it gets the new image, although the change may
@@ -86,7 +103,10 @@ impl Wanted for ConfiguredImages {
             Some(names) => names,
             None => self.live.current().fence.docker.image.names().to_vec(),
         };
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&names);
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&names);
         names
     }
 

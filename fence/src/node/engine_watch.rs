@@ -69,7 +69,10 @@ async fn act(supervisor: Supervisor, mut signs: mpsc::Receiver<Sign>) {
             Some(Sign::Happened(event)) => supervisor.engine_event(&event).await,
             Some(Sign::Compare) => {
                 if let Err(error) = supervisor.reconcile().await {
-                    tracing::warn!(error = error.chain(), "could not compare the containers with what is recorded");
+                    tracing::warn!(
+                        error = error.chain(),
+                        "could not compare the containers with what is recorded"
+                    );
                 }
             }
             None => return,

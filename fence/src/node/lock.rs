@@ -12,17 +12,33 @@ pub(super) type Lock = Flock<std::fs::File>;
 
 /// Make a directory of this mode, unless it is there.
 pub(super) fn directory(path: &Path, mode: u32) -> Result<(), Error> {
-    let failed = |source| Error::Directory { path: path.display().to_string(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)?;
+    let failed = |source| Error::Directory {
+        path: path.display().to_string(),
+        source,
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
 /// Take the lock, or say that another fence has it.
 pub(super) fn take(path: &Path) -> Result<Lock, Error> {
-    let opened = std::fs::OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(path);
-    let file = opened.map_err(|source| Error::Directory { path: path.display().to_string(), source })?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| Error::AlreadyRunning { path: path.display().to_string() })
+    let opened = std::fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    let file = opened.map_err(|source| Error::Directory {
+        path: path.display().to_string(),
+        source,
+    })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| Error::AlreadyRunning {
+        path: path.display().to_string(),
+    })
 }
 
 #[cfg(test)]

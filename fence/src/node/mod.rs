@@ -77,12 +77,26 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         node_id: settings.node.id.to_string(),
     };
     let supervisor = Supervisor::new(parts);
-    let listen = first.fence.garden.listen.map(|address| address.to_string()).unwrap_or_default();
-    let listeners = http::Listeners::bind(&paths.garden_socket(), &listen).await.map_err(Error::Listen)?;
+    let listen = first
+        .fence
+        .garden
+        .listen
+        .map(|address| address.to_string())
+        .unwrap_or_default();
+    let listeners = http::Listeners::bind(&paths.garden_socket(), &listen)
+        .await
+        .map_err(Error::Listen)?;
     let adopted = supervisor.adopt().await.map_err(Error::Adopt)?;
     tracing::info!(node = %settings.node.name, containers = adopted, "fence {} is ready", env!("CARGO_PKG_VERSION"));
 
-    let tasks = tokio::spawn(run_tasks(live, policy, docker, images, supervisor.clone(), shutdown.clone()));
+    let tasks = tokio::spawn(run_tasks(
+        live,
+        policy,
+        docker,
+        images,
+        supervisor.clone(),
+        shutdown.clone(),
+    ));
     http::serve(listeners, http::faces(supervisor), http::Options::default(), shutdown).await;
     // The tasks watch the same token; whatever of them still runs changes nothing any more.
     tasks.abort();
@@ -112,5 +126,9 @@ async fn run_tasks(
 }
 
 fn timeouts(fence: &cluster::config::FenceConfig) -> Timeouts {
-    Timeouts { call: fence.docker.timeout, transfer: fence.docker.pull_timeout, ..Timeouts::default() }
+    Timeouts {
+        call: fence.docker.timeout,
+        transfer: fence.docker.pull_timeout,
+        ..Timeouts::default()
+    }
 }

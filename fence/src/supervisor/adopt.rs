@@ -109,13 +109,16 @@ impl Supervisor {
                     self.removed(&id).await;
                 }
             }
-            (State::Active | State::Stopped, Some(seen)) if seen.state != ContainerState::Running => {
+            (State::Active | State::Stopped, Some(seen)) => {
+                let runs = seen.state == ContainerState::Running;
+                let known = entry.record().pid != 0;
                 drop(life);
-                if entry.record().pid != 0 {
+                // Running without its init connected may mean that somebody else has started it anew.
+                if known && !(runs && entry.link.is_connected()) {
                     self.died(&seen.id).await;
                 }
             }
-            (State::Active | State::Stopped | State::Lost, _) => {}
+            (State::Lost, _) => {}
         }
     }
 

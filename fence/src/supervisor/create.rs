@@ -93,6 +93,8 @@ impl Supervisor {
         let (link, events) = Link::listen(&directory).map_err(|error| listen_failed(&record.handle, &error))?;
         let start = record.spec.start;
         let entry = Arc::new(Entry::new(record, link, directory, guards));
+        // Held before anyone can find the entry, so that a comparison does not take it for one that was cut off.
+        let _life = entry.life.lock().await;
         self.table().insert(entry.handle.clone(), Slot::Taken(entry.clone()));
         match self.bring_up(&entry, start).await {
             Ok(()) => {
@@ -110,8 +112,8 @@ impl Supervisor {
         }
     }
 
+    /// The steps that can be seen from outside; the caller holds the entry's life.
     async fn bring_up(&self, entry: &Arc<Entry>, start: bool) -> Result<()> {
-        let _life = entry.life.lock().await;
         let parts = self.parts();
         entry.change(&parts.inventory, |_| ()).await?;
         let (name, spec) = {

@@ -247,7 +247,9 @@ impl Pretended {
         let Some(process) = self.processes.values_mut().find(|p| p.attachment == attachment) else {
             return Ok(());
         };
-        process.opened.push(name);
+        if !process.opened.contains(&name) {
+            process.opened.push(name);
+        }
         if name == Stream::Stdout && upto == 0 && !process.output.is_empty() {
             stream
                 .write_all(&frame::encode_output(attachment, name, &process.output).unwrap())
