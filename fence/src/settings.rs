@@ -54,7 +54,9 @@ impl Settings {
         let node = NodeFile::load(&paths).map_err(Error::Node)?;
         let init = match &arguments.init {
             Some(path) => path.clone(),
-            None => std::env::current_exe().map_err(Error::OwnPath)?.with_file_name("fence-init"),
+            None => std::env::current_exe()
+                .map_err(Error::OwnPath)?
+                .with_file_name("fence-init"),
         };
         if !init.is_file() {
             return Err(Error::NoInit { path: init });

@@ -20,6 +20,8 @@ mod json;
 mod own;
 mod segments;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use bind::{BindError, Listeners};
 pub use server::{Faces, Options, serve};

@@ -30,9 +30,11 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Faces {
     pub(super) router: Router,
-    /// The handler of a request that takes the socket over, or `None` for an ordinary one.
-    pub(super) hijack: Arc<dyn Fn(&RequestHead) -> Option<Hijack> + Send + Sync>,
+    pub(super) hijack: Arc<Hijacker>,
 }
+
+/// Gives the handler of a request that takes the socket over, or `None` for an ordinary one.
+pub(super) type Hijacker = dyn Fn(&RequestHead) -> Option<Hijack> + Send + Sync;
 
 /// Handles one hijacked connection to its end.
 pub(super) type Hijack = Box<dyn FnOnce(Hijacked) -> BoxFuture<'static, ()> + Send>;

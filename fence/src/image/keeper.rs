@@ -1,14 +1,18 @@
 //! The configured image: which names are wanted, which image is in use, and what is in the way of the wanted one.
 //!
-//! The keeper owns this state alone; it is rebuilt at every start, where names are resolved anew.
+//! The keeper owns this state alone. Names are resolved anew at every start; all that is kept on disk is which image was
+//! in use, so that a restart while the wanted one is missing does not leave the node without any.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::{Engine, Image, Progress};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
+
+use crate::chain::chain;
 
 use super::{Error, Result, find, find_or_pull};
 
@@ -43,6 +47,13 @@ pub enum KeeperState {
     Missing,
 }
 
+/// What is kept on disk.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    name: String,
+    id: String,
+}
+
 /// What the keeper shows.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct KeeperStatus {
@@ -66,6 +77,7 @@ pub struct Keeper {
 struct Inner {
     engine: Arc<dyn Engine>,
     wanted: Arc<dyn Wanted>,
+    memory: PathBuf,
     state: Mutex<State>,
     /// Raised when something in the engine changed that may concern the image.
     nudge: watch::Sender<()>,
@@ -81,11 +93,14 @@ struct State {
 
 impl Keeper {
     /// A keeper that has looked for nothing yet.
-    pub fn new(engine: Arc<dyn Engine>, wanted: Arc<dyn Wanted>) -> Keeper {
+    ///
+    /// `memory` is the file that says which image was in use when an earlier fence ended.
+    pub fn new(engine: Arc<dyn Engine>, wanted: Arc<dyn Wanted>, memory: PathBuf) -> Keeper {
         Keeper {
             inner: Arc::new(Inner {
                 engine,
                 wanted,
+                memory,
                 state: Mutex::default(),
                 nudge: watch::Sender::new(()),
             }),
@@ -122,8 +137,10 @@ impl Keeper {
         if let Some(in_use) = self.resolved_for(&wanted) {
             return Ok(in_use);
         }
-        // The config has changed a moment ago and the keeper's own task is not there yet.
-        self.use_what_is_here(&wanted).await;
+        // The config has changed a moment ago and the keeper's own task is not there yet, or the image is missing.
+        if self.use_what_is_here(&wanted).await.is_none() {
+            self.use_remembered().await;
+        }
         let state = self.state();
         state.in_use.clone().ok_or_else(|| Error::NoneInUse {
             problem: state.status.problem.clone(),
@@ -136,6 +153,9 @@ impl Keeper {
         let mut state = self.state();
         if state.in_use.as_ref() == Some(image) {
             state.resolved.clear();
+            state.in_use = None;
+            state.status.in_use.clear();
+            state.status.id.clear();
             state.status.state = KeeperState::Looking;
             state.status.problem = format!("the image {} was removed from this node", image.name);
         }
@@ -157,44 +177,56 @@ impl Keeper {
         }
     }
 
-    /// Use the first name that is here, or else the first that can be had. True when the first name is in use.
+    /// Use the first name that can be had, and what is here in the meantime. True when the first one is in use.
     async fn resolve(&self, wanted: &[String]) -> bool {
-        if self.resolved_for(wanted).is_some() && self.state().status.state == KeeperState::Ok {
+        let in_use = self.resolved_for(wanted).map(|in_use| in_use.name);
+        if in_use.is_some() && in_use.as_ref() == wanted.first() {
             return true;
         }
-        if self.use_what_is_here(wanted).await {
+        let here = self.use_what_is_here(wanted).await;
+        if here == Some(0) {
             return true;
+        }
+        if here.is_none() {
+            self.use_remembered().await;
         }
         let mut problems = Vec::new();
-        for name in wanted {
+        for (at, name) in wanted[..here.unwrap_or(wanted.len())].iter().enumerate() {
             match self.pull(name).await {
                 Ok(image) => {
                     self.use_image(wanted, name, image);
-                    return true;
+                    return at == 0;
                 }
                 Err(error) => problems.push(chain(&error)),
             }
         }
-        let mut state = self.state();
-        state.status.state = KeeperState::Missing;
-        state.status.problem = problems.join("; ");
-        state.status.progress.clear();
-        tracing::warn!(
-            problem = state.status.problem,
-            in_use = state.status.in_use,
-            "the configured image is missing"
-        );
+        self.note_missing(here.is_some(), problems.join("; "));
         false
     }
 
-    /// Take the first of the names that the engine holds. True when there is one.
-    async fn use_what_is_here(&self, wanted: &[String]) -> bool {
+    /// The first image cannot be had; a fallback may be in use all the same.
+    fn note_missing(&self, has_fallback: bool, problem: String) {
+        let mut state = self.state();
+        if state.status.problem != problem {
+            tracing::warn!(problem, in_use = state.status.in_use, "the configured image is missing");
+        }
+        state.status.state = if has_fallback {
+            KeeperState::Ok
+        } else {
+            KeeperState::Missing
+        };
+        state.status.problem = problem;
+        state.status.progress.clear();
+    }
+
+    /// Take the first of the names that the engine holds. Gives its place among them.
+    async fn use_what_is_here(&self, wanted: &[String]) -> Option<usize> {
         let mut problem = String::new();
-        for name in wanted {
+        for (at, name) in wanted.iter().enumerate() {
             match find(&*self.inner.engine, name).await {
                 Ok(Some(image)) => {
                     self.use_image(wanted, name, image);
-                    return true;
+                    return Some(at);
                 }
                 Ok(None) => problem = format!("the image {name} is not on this node"),
                 Err(error) => problem = chain(&error),
@@ -202,12 +234,55 @@ impl Keeper {
         }
         let mut state = self.state();
         state.status.configured = wanted.to_vec();
-        if !matches!(state.status.state, KeeperState::Pulling | KeeperState::Missing) || state.status.problem.is_empty()
-        {
+        let told = matches!(state.status.state, KeeperState::Pulling | KeeperState::Missing);
+        if !told || state.status.problem.is_empty() {
             state.status.state = KeeperState::Looking;
             state.status.problem = problem;
         }
-        false
+        None
+    }
+
+    /// With no wanted image here and none in use since the start: what an earlier fence used, if it is still here.
+    async fn use_remembered(&self) {
+        if self.state().in_use.is_some() {
+            return;
+        }
+        let Ok(text) = tokio::fs::read_to_string(&self.inner.memory).await else {
+            return;
+        };
+        let Ok(Remembered { name, id }) = serde_json::from_str(&text) else {
+            return;
+        };
+        let Ok(Some(image)) = find(&*self.inner.engine, &id).await else {
+            return;
+        };
+        let mut state = self.state();
+        if state.in_use.is_none() {
+            tracing::warn!(
+                name,
+                id,
+                "the configured image is missing; the one used before stays in use"
+            );
+            state.status.in_use.clone_from(&name);
+            state.status.id = id;
+            state.in_use = Some(InUse { name, image });
+        }
+    }
+
+    fn remember(&self, name: &str, id: &str) {
+        let remembered = Remembered {
+            name: name.to_owned(),
+            id: id.to_owned(),
+        };
+        let fresh = self.inner.memory.with_extension("new");
+        let written = serde_json::to_vec(&remembered)
+            .map_err(std::io::Error::other)
+            .and_then(|json| std::fs::write(&fresh, json))
+            .and_then(|()| std::fs::rename(&fresh, &self.inner.memory));
+        if let Err(error) = written {
+            let path = self.inner.memory.display();
+            tracing::warn!(%path, %error, "could not write down which image is in use");
+        }
     }
 
     fn use_image(&self, wanted: &[String], name: &str, image: Image) {
@@ -226,6 +301,7 @@ impl Keeper {
                 id = image.id.0,
                 "new containers are made of this image from now on"
             );
+            self.remember(name, &image.id.0);
         }
         state.resolved = wanted.to_vec();
         state.in_use = Some(InUse {
@@ -255,12 +331,110 @@ impl Keeper {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+#[cfg(test)]
+mod tests {
+    use engine::fake::Fake;
+
+    use super::*;
+
+    /// Wants what the test says.
+    struct Said(watch::Sender<Vec<String>>);
+
+    #[async_trait]
+    impl Wanted for Said {
+        async fn now(&self) -> Vec<String> {
+            self.0.borrow().clone()
+        }
+
+        async fn changed(&self) {
+            let mut said = self.0.subscribe();
+            let _ = said.changed().await;
+        }
     }
-    text
+
+    struct Setting {
+        dir: tempfile::TempDir,
+        engine: Fake,
+        said: Arc<Said>,
+    }
+
+    impl Setting {
+        fn new(wanted: &[&str]) -> Setting {
+            let said = Arc::new(Said(watch::Sender::new(Vec::new())));
+            let setting = Setting {
+                dir: tempfile::tempdir().unwrap(),
+                engine: Fake::new(),
+                said,
+            };
+            setting.want(wanted);
+            setting
+        }
+
+        fn want(&self, names: &[&str]) {
+            self.said
+                .0
+                .send_replace(names.iter().map(|name| (*name).to_owned()).collect());
+        }
+
+        fn keeper(&self) -> Keeper {
+            Keeper::new(
+                Arc::new(self.engine.clone()),
+                self.said.clone(),
+                self.dir.path().join("in-use.json"),
+            )
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_is_in_effect_for_the_next_create() {
+        let setting = Setting::new(&["a:1"]);
+        setting.engine.add_image("a:1");
+        setting.engine.add_image("b:1");
+        let keeper = setting.keeper();
+        assert_eq!(keeper.current().await.unwrap().name, "a:1");
+        setting.want(&["b:1"]);
+        assert_eq!(keeper.current().await.unwrap().name, "b:1");
+    }
+
+    #[tokio::test]
+    async fn a_missing_image_leaves_the_previous_one_in_use_and_says_so() {
+        let setting = Setting::new(&["a:1"]);
+        setting.engine.add_image("a:1");
+        let keeper = setting.keeper();
+        keeper.current().await.unwrap();
+        setting.want(&["nowhere:1"]);
+        assert!(!keeper.resolve(&keeper.inner.wanted.now().await).await);
+        assert_eq!(keeper.current().await.unwrap().name, "a:1");
+        let status = keeper.status();
+        assert_eq!((status.state, status.in_use.as_str()), (KeeperState::Missing, "a:1"));
+        assert!(status.problem.contains("nowhere:1"), "{}", status.problem);
+    }
+
+    #[tokio::test]
+    async fn a_restart_while_the_image_is_missing_keeps_the_one_used_before() {
+        let setting = Setting::new(&["a:1"]);
+        setting.engine.add_image("a:1");
+        setting.keeper().current().await.unwrap();
+        setting.want(&["nowhere:1"]);
+        assert_eq!(setting.keeper().current().await.unwrap().name, "a:1");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_here_is_pulled_and_a_fallback_serves_meanwhile() {
+        let setting = Setting::new(&["new:1", "old:1"]);
+        setting.engine.add_image("old:1");
+        let keeper = setting.keeper();
+        assert_eq!(keeper.current().await.unwrap().name, "old:1");
+        assert!(!keeper.resolve(&keeper.inner.wanted.now().await).await);
+        assert_eq!(keeper.status().state, KeeperState::Ok);
+        setting.engine.publish("new:1", engine::fake::image(&["run"]));
+        assert!(keeper.resolve(&keeper.inner.wanted.now().await).await);
+        assert_eq!(keeper.current().await.unwrap().name, "new:1");
+    }
+
+    #[tokio::test]
+    async fn with_no_image_at_all_the_error_names_it() {
+        let error = Setting::new(&["nowhere:1"]).keeper().current().await.unwrap_err();
+        assert!(error.to_string().contains("nowhere:1"), "{error}");
+    }
 }

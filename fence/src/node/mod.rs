@@ -62,7 +62,11 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
     let docker = Arc::new(Docker::connect(&settings.node.docker.socket, timeouts(&first.fence)));
     let wanted = config::ConfiguredImages::new(config, live.clone()).map_err(Error::Key)?;
-    let images = Keeper::new(docker.clone(), Arc::new(wanted));
+    let images = Keeper::new(
+        docker.clone(),
+        Arc::new(wanted),
+        paths.fence_lib().join("image-in-use.json"),
+    );
     let policy = config::policy(&live);
     let parts = Parts {
         engine: docker.clone(),

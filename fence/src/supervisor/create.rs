@@ -358,12 +358,7 @@ fn source_name(source: &ImageSource) -> &str {
 }
 
 fn image_missing(name: &str, error: &image::Error) -> Error {
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
+    let reason = crate::chain::chain(error);
     Error::ImageMissing {
         name: name.to_owned(),
         reason,

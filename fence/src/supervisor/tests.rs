@@ -86,7 +86,7 @@ fn supervisor(
 ) -> Supervisor {
     let engine: Arc<dyn Engine> = Arc::new(engine.clone());
     Supervisor::new(Parts {
-        images: Keeper::new(engine.clone(), Arc::new(Configured)),
+        images: Keeper::new(engine.clone(), Arc::new(Configured), dir.join("image.json")),
         engine,
         inventory: Inventory::open(&dir.join("inventory.db")).unwrap(),
         firewall: firewall.clone(),

@@ -125,7 +125,7 @@ mod tests {
     #[tokio::test]
     async fn objects_are_found_wherever_they_are_cut() {
         let found = objects(b"{\"source\":0,\"data\":\"}{\\n\"}\n {\"signal\":1}{\"source\":0}\n").await;
-        let found: Vec<Value> = found.into_iter().map(Result::unwrap).collect();
+        let found: Vec<Value> = found.into_iter().map(|object| object.unwrap()).collect();
         let expected = [
             serde_json::json!({"source": 0, "data": "}{\n"}),
             serde_json::json!({"signal": 1}),

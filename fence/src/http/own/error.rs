@@ -19,10 +19,18 @@ const CONFLICT: &str = "ConflictError";
 #[derive(Debug, PartialEq, Eq)]
 pub struct Error {
     status: StatusCode,
-    body: wire::Problem,
+    body: Box<wire::Problem>,
 }
 
 impl Error {
+    fn new(status: StatusCode, error: garden::wire::Error, hint: &str) -> Error {
+        let hint = hint.to_owned();
+        Error {
+            status,
+            body: Box::new(wire::Problem { error, hint }),
+        }
+    }
+
     /// A request that can never succeed as it is.
     pub fn invalid(message: String) -> Error {
         garden::Error::plain(message).into()
@@ -57,13 +65,7 @@ impl From<garden::Error> for Error {
     fn from(error: garden::Error) -> Error {
         let mut error = error.body;
         error.kind = INVALID;
-        Error {
-            status: StatusCode::BAD_REQUEST,
-            body: wire::Problem {
-                error,
-                hint: String::new(),
-            },
-        }
+        Error::new(StatusCode::BAD_REQUEST, error, "")
     }
 }
 
@@ -74,13 +76,7 @@ impl From<supervisor::Error> for Error {
         if let Some(kind) = kind {
             body.kind = kind;
         }
-        Error {
-            status,
-            body: wire::Problem {
-                error: body,
-                hint: hint.to_owned(),
-            },
-        }
+        Error::new(status, body, hint)
     }
 }
 

@@ -48,6 +48,7 @@ pub fn read_from<R: AsyncRead>(reader: R) -> FramedRead<R, LengthDelimitedCodec>
         .length_field_offset(1)
         .length_field_length(4)
         .max_frame_length(MAX_PAYLOAD)
+        .length_adjustment(HEAD as isize)
         .num_skip(0)
         .new_read(reader)
 }
