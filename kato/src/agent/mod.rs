@@ -29,6 +29,8 @@ mod probe;
 mod process_control;
 mod server;
 mod supervisor;
+#[cfg(test)]
+mod supervisor_tests;
 pub mod table;
 pub mod wire;
 mod worker;
@@ -100,7 +102,7 @@ pub async fn stop_without_agent(paths: &Paths, within: Duration) -> Result<()> {
     let _lock = Lock::take(paths)?;
     let memory = open_memory(paths)?;
     let table = table::of_node(paths, &node);
-    for entry in &table {
+    for entry in table.iter().filter(|entry| entry.launch.is_some()) {
         let wish = Wish { run: false, ..memory.wish(entry.process) };
         let failed = |error| Error::failed("could not remember what is wanted").because(error);
         memory.set_wish(entry.process, wish).map_err(failed)?;

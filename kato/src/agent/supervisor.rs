@@ -137,7 +137,7 @@ impl Supervisor {
             })?;
         }
         for process in ordered {
-            self.until_ready(process, Some(deadline)).await?;
+            self.until_ready(process, Some(deadline)).await.map_err(|error| self.with_log(error))?;
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Supervisor {
         let deadline = Instant::now() + within;
         for process in in_start_order(&self.managed(processes)?) {
             self.wish(process, |wish, _| Wish { run: true, generation: wish.generation + 1 })?;
-            self.until_ready(process, Some(deadline)).await?;
+            self.until_ready(process, Some(deadline)).await.map_err(|error| self.with_log(error))?;
         }
         Ok(())
     }
@@ -214,8 +214,19 @@ impl Supervisor {
         if waited && is_so(&last) {
             return Ok(());
         }
-        let log = if running { logs::last_lines(&desk.log, LOG_LINES) } else { Vec::new() };
-        Err(Error::NotAsWanted { seen: Box::new(last), running, log })
+        Err(Error::NotAsWanted { seen: Box::new(last), running, log: Vec::new() })
+    }
+
+    /// The error, with what the process itself said last.
+    fn with_log(&self, error: Error) -> Error {
+        match error {
+            Error::NotAsWanted { seen, running, .. } => {
+                let desk = self.desks.get(&seen.process);
+                let log = desk.map(|desk| logs::last_lines(&desk.log, LOG_LINES)).unwrap_or_default();
+                Error::NotAsWanted { seen, running, log }
+            }
+            other => other,
+        }
     }
 
     fn wish(&self, process: Process, change: impl FnOnce(Wish, &Observed) -> Wish) -> Result<()> {

@@ -28,7 +28,7 @@ pub async fn node(paths: &Paths) -> Result<Node> {
     let node = NodeFile::load(paths)?;
     let engine = docker_api::Engine::new(&node.docker.socket, DOCKER_WITHIN);
     let (report, tree, engine) = tokio::join!(report(paths, &node), tree(paths, &node), engine.info());
-    let live_restore = engine.ok().map(|engine| engine.live_restore_enabled);
+    let live_restore = engine.map(|engine| engine.live_restore_enabled).map_err(|error| chain(&error));
     Ok(Node::new(node, Parts { report, tree, live_restore }))
 }
 

@@ -31,8 +31,8 @@ pub struct Parts {
     pub report: Seen,
     /// The tree.
     pub tree: Result<Tree, String>,
-    /// Whether Docker keeps containers while it is stopped, where it said so.
-    pub live_restore: Option<bool>,
+    /// Whether Docker keeps containers while it is stopped, or why it does not say.
+    pub live_restore: Result<bool, String>,
 }
 
 /// The status of one node.
@@ -94,8 +94,9 @@ impl Node {
     /// The status that these parts make.
     pub fn new(node: NodeFile, parts: Parts) -> Self {
         let Parts { report, tree, live_restore } = parts;
-        let problems = judge(&node, &report, &tree);
-        let warnings = warn(&report, live_restore);
+        let live_restore_known = live_restore.as_ref().ok().copied();
+        let problems = judge(&node, &report, &tree, live_restore.err());
+        let warnings = warn(&report, live_restore_known);
         let fence = report.fence;
         let config = Config {
             revision: fence.as_ref().map(|fence| fence.config.revision),
@@ -114,7 +115,7 @@ impl Node {
             config,
             image,
             containers: fence.as_ref().map(|fence| fence.containers.clone()),
-            engine: fence.map(|fence| EngineView { engine: fence.engine, live_restore }),
+            engine: fence.map(|fence| EngineView { engine: fence.engine, live_restore: live_restore_known }),
             processes: report.processes,
             problems,
             warnings,
@@ -136,17 +137,26 @@ fn problem(problem: impl Into<String>, hint: impl Into<String>) -> Problem {
     Problem { problem: problem.into(), hint: hint.into() }
 }
 
-/// What is not in order.
-fn judge(node: &NodeFile, report: &Seen, tree: &Result<Tree, String>) -> Vec<Problem> {
+/// What is not in order; `docker` is why Docker gave no answer, where it gave none.
+fn judge(node: &NodeFile, report: &Seen, tree: &Result<Tree, String>, docker: Option<String>) -> Vec<Problem> {
     let mut problems: Vec<Problem> =
         report.processes.iter().filter(|seen| !seen.is_in_order()).map(|seen| of_process(seen, node)).collect();
     if let Err(reason) = tree {
         problems.push(problem(format!("the config tree cannot be read: {reason}"), ""));
     }
-    let fence_runs = report.processes.iter().any(|seen| seen.process == Process::Fence && seen.is_ready());
+    let seems_ready = |process| report.processes.iter().any(|seen| seen.process == process && seen.is_ready());
+    let docker_hangs = docker.filter(|_| seems_ready(Process::Docker));
+    if let Some(reason) = &docker_hangs {
+        let by_us = "kato process restart docker";
+        problems.push(problem(reason, if node.docker.managed { by_us } else { "restart the Docker engine" }));
+    }
     match &report.fence {
         Some(fence) => problems.extend(of_fence(fence)),
-        None if fence_runs => problems.push(problem(report.fence_problem.clone(), "kato process restart fence")),
+        None if seems_ready(Process::Fence) => {
+            // What Docker does not answer, fence cannot.
+            let hint = if docker_hangs.is_some() { "" } else { "kato process restart fence" };
+            problems.push(problem(report.fence_problem.clone(), hint));
+        }
         // Said with the process already, or it was stopped on purpose.
         None => {}
     }
@@ -155,7 +165,12 @@ fn judge(node: &NodeFile, report: &Seen, tree: &Result<Tree, String>) -> Vec<Pro
 
 fn of_process(seen: &Observed, node: &NodeFile) -> Problem {
     let Observed { process, state, problem: reason, .. } = seen;
-    let what = if reason.is_empty() { format!("{process} is {state}") } else { format!("{process} is {state}: {reason}") };
+    let what = match (process, reason.as_str()) {
+        (_, "") => format!("{process} is {state}"),
+        // It names the agent itself.
+        (Process::Agent, reason) => reason.to_owned(),
+        (_, reason) => format!("{process} is {state}: {reason}"),
+    };
     let hint = match (process, seen.wanted) {
         (Process::Agent, _) => "kato start".to_owned(),
         (_, Wanted::External) => format!("start the Docker engine that serves {}", node.docker.socket.display()),
@@ -176,14 +191,17 @@ fn of_fence(fence: &FenceStatus) -> Vec<Problem> {
     let pulling_beside = image.state == "pulling" && !image.in_use.is_empty();
     if image.state != "ok" && !pulling_beside {
         let configured = image.configured.join(", ");
-        let reason = if image.problem.is_empty() { &image.state } else { &image.problem };
+        let reason = match image.problem.as_str() {
+            "" => format!("the image {configured} is {}", image.state),
+            said => said.to_owned(),
+        };
         let instead = match image.in_use.as_str() {
             "" => "no container can be created".to_owned(),
             in_use => format!("{in_use} stays in use"),
         };
         let first = image.configured.first().map_or("NAME", String::as_str);
         let hint = format!("docker pull {first}, or kato config set fence docker/image NAME");
-        problems.push(problem(format!("the image {configured} is not usable: {reason}; {instead}"), hint));
+        problems.push(problem(format!("{reason}; {instead}"), hint));
     }
     if fence.config.stale {
         problems.push(problem("fence cannot read the config tree and goes by its last copy", ""));
@@ -232,7 +250,7 @@ mod tests {
 
     fn judged(fence: Option<FenceStatus>, processes: Vec<Observed>) -> Vec<Problem> {
         let report = Seen { processes, fence, fence_problem: "fence gave no answer".into() };
-        judge(&node(), &report, &Ok(Tree { revision: 1, image: Vec::new() }))
+        judge(&node(), &report, &Ok(Tree { revision: 1, image: Vec::new() }), None)
     }
 
     #[test]
@@ -258,12 +276,22 @@ mod tests {
     }
 
     #[test]
+    fn a_docker_that_hangs_is_named_before_the_fence_that_waits_for_it() {
+        let processes = vec![running(Process::Docker), running(Process::Fence)];
+        let report = Seen { processes, fence: None, fence_problem: "fence gave no answer".into() };
+        let tree = Ok(Tree { revision: 1, image: Vec::new() });
+        let problems = judge(&node(), &report, &tree, Some("Docker gave no answer".into()));
+        assert_eq!(problems[0], problem("Docker gave no answer", "restart the Docker engine"));
+        assert_eq!(problems[1], problem("fence gave no answer", ""));
+    }
+
+    #[test]
     fn a_missing_image_is_a_problem_and_one_on_its_way_is_none_while_another_serves() {
         let mut fence = good_fence();
         fence.image.state = "missing".into();
         fence.image.configured = vec!["b:2".into()];
         let problems = judged(Some(fence.clone()), vec![running(Process::Fence)]);
-        assert_eq!(problems[0].problem, "the image b:2 is not usable: missing; a:1 stays in use");
+        assert_eq!(problems[0].problem, "the image b:2 is missing; a:1 stays in use");
         fence.image.state = "pulling".into();
         assert_eq!(judged(Some(fence.clone()), vec![running(Process::Fence)]), []);
         fence.image.in_use.clear();
@@ -277,7 +305,7 @@ mod tests {
         fence.config.problems = vec!["fence/max_containers is no number".into()];
         assert_eq!(judged(Some(fence), vec![running(Process::Fence)]).len(), 2);
         let report = Seen { processes: Vec::new(), fence: None, fence_problem: String::new() };
-        assert_eq!(judge(&node(), &report, &Err("gone".into())).len(), 1);
+        assert_eq!(judge(&node(), &report, &Err("gone".into()), None).len(), 1);
     }
 
     #[test]
