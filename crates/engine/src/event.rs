@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 
 use crate::{ContainerId, Result};
 
@@ -31,12 +31,13 @@ pub enum EventKind {
     ImageChanged(String),
 }
 
-/// The events up to and with the first error.
+/// The events up to and with the first error; their source is dropped with it.
 pub(crate) fn until_error(events: impl Stream<Item = Result<Event>> + Send + 'static) -> Events {
-    let mut failed = false;
-    Box::pin(events.take_while(move |event| {
-        let go_on = !failed;
-        failed = event.is_err();
-        std::future::ready(go_on)
+    let source: Events = Box::pin(events);
+    Box::pin(stream::unfold(Some(source), |source| async move {
+        let mut source = source?;
+        let event = source.next().await?;
+        let rest = event.is_ok().then_some(source);
+        Some((event, rest))
     }))
 }

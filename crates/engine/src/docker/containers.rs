@@ -130,15 +130,12 @@ impl Docker {
     pub(super) async fn update_container(&self, id: &ContainerId, limits: &Limits) -> Result<()> {
         let call = on("change the limits of", id);
         let key = key(&call, id)?;
-        let (memory, swap) = match limits.memory_bytes {
-            Some(bytes) => (signed(bytes), signed(bytes)),
-            // For Docker 0 means "as before", and nothing lifts a memory limit but one out of reach.
-            None => (convert::UNLIMITED_MEMORY, -1),
-        };
+        // For Docker 0 means "as before", and -1 for swap never reaches runc: only a limit out of reach lifts one.
+        let memory = limits.memory_bytes.map_or(convert::UNLIMITED_MEMORY, signed);
         // Memory and swap go in one request: runc then writes them in the order that the present limits allow.
         let body = ContainerUpdateBody {
             memory: Some(memory),
-            memory_swap: Some(swap),
+            memory_swap: Some(memory),
             cpu_shares: Some(signed(limits.cpu_shares.unwrap_or(NORMAL_CPU_SHARES))),
             pids_limit: Some(limits.pids.map_or(-1, signed)),
             ..Default::default()
