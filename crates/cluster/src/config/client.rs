@@ -43,7 +43,7 @@ pub struct Changed {
     pub value: Option<Value>,
     /// Of the configuration afterwards.
     pub revision: Revision,
-    /// Keys that the schema does not know, and the nearest that it does.
+    /// Keys, or whole components, that the schema does not know, and the nearest that it does.
     pub unknown: Vec<(KeyPath, Option<KeyPath>)>,
     /// On this node another value, its own or its realm's, goes before the changed one.
     pub hidden_here: bool,
@@ -193,9 +193,8 @@ impl Config {
     async fn transaction(&self, layers: &Layers, target: &Target, changes: &[Change], author: &Author) -> Result<Txn> {
         if changes.len() > MAX_CHANGES {
             return Err(Error::TooMuch {
-                count: changes.len(),
-                what: "keys changed",
                 limit: MAX_CHANGES,
+                what: "changed keys in one command",
             });
         }
         let number = layers.last_change + 1;

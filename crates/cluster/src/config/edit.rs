@@ -15,6 +15,9 @@ pub const MAX_VALUE: usize = 64 * 1024;
 /// The most keys of one layer.
 pub const MAX_KEYS: usize = 4096;
 
+/// What a component or a group takes.
+const A_MAP: &str = "a map of keys";
+
 /// A change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Edit {
@@ -33,7 +36,7 @@ pub enum Edit {
 pub struct Edited {
     /// The layer afterwards.
     pub tree: Tree,
-    /// Keys that the schema does not know, and the nearest that it does.
+    /// Keys, or whole components, that the schema does not know, and the nearest that it does.
     pub unknown: Vec<(KeyPath, Option<KeyPath>)>,
 }
 
@@ -102,9 +105,8 @@ impl Editor<'_> {
         let size = leaf.to_string().len();
         if size > MAX_VALUE {
             return Err(Error::TooMuch {
-                count: size,
-                what: "bytes in one key",
                 limit: MAX_VALUE,
+                what: "bytes in the value of one key",
             });
         }
         let refused = |reason: String, accepts: String| {
@@ -122,22 +124,35 @@ impl Editor<'_> {
             // An empty map at a group is a group without keys.
             Found::Group if leaf.is_object() => return Ok(false),
             Found::Group => {
-                let reason = format!("a value of type {} is not taken here", type_name(leaf));
-                return refused(reason, "a map of keys".to_owned());
+                return refused(no_map(leaf), A_MAP.to_owned());
             }
-            Found::Unknown { near } => unknown.push((path.clone(), near)),
+            Found::Unknown { near } => self.note_unknown(path, near, unknown),
         }
         if is_component(path) {
             // A component that is not known either: only its keys can have values.
             return if leaf.is_object() {
                 Ok(false)
             } else {
-                Err(Error::NeedsKey { target: target() })
+                refused(no_map(leaf), A_MAP.to_owned())
             };
         }
         self.check_above(path)?;
         self.check_type(path, leaf)?;
         Ok(true)
+    }
+
+    /// Remember what is not known: of a component that is not known the component once, else the key.
+    fn note_unknown(&self, path: &KeyPath, near: Option<KeyPath>, unknown: &mut Vec<(KeyPath, Option<KeyPath>)>) {
+        let component = path
+            .split_first()
+            .and_then(|(component, _)| KeyPath::parse(component).ok());
+        let what = match component {
+            Some(component) if self.schema.component(component.as_str()).is_none() => component,
+            _ => path.clone(),
+        };
+        if !unknown.iter().any(|(known, _)| *known == what) {
+            unknown.push((what, near));
+        }
     }
 
     /// A known key is a leaf, and a leaf that is set holds no others.
@@ -229,9 +244,8 @@ impl Editor<'_> {
     fn check_whole(&self, tree: &Tree) -> Result<()> {
         if tree.len() > MAX_KEYS {
             return Err(Error::TooMuch {
-                count: tree.len(),
-                what: "keys in one layer",
                 limit: MAX_KEYS,
+                what: "keys in one layer",
             });
         }
         let after = self
@@ -273,6 +287,10 @@ pub fn not_found(schema: &Schema, tree: &Tree, target: &Target) -> Error {
 
 fn is_component(path: &KeyPath) -> bool {
     path.split_first().is_some_and(|(_, rest)| rest.is_root())
+}
+
+fn no_map(leaf: &Value) -> String {
+    format!("a value of type {} is not taken here", type_name(leaf))
 }
 
 /// The type of a value where only its own kind may follow it.

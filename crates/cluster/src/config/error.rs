@@ -61,12 +61,8 @@ pub enum Error {
     #[error("{target} is a whole component, and a key is needed")]
     NeedsKey { target: Target },
     /// The change is larger than one step can be.
-    #[error("{count} {what} at once, and at most {limit} are possible")]
-    TooMuch {
-        count: usize,
-        what: &'static str,
-        limit: usize,
-    },
+    #[error("more than {limit} {what} are not possible")]
+    TooMuch { limit: usize, what: &'static str },
     /// Others kept changing the tree in between.
     #[error("others changed the configuration {tries} times in between")]
     Contended { tries: usize },

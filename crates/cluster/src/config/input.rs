@@ -34,9 +34,8 @@ pub struct Read {
 pub fn read(schema: &Schema, target: &Target, text: &str, format: Format) -> Result<Read> {
     if text.len() > MAX_INPUT {
         return Err(Error::TooMuch {
-            count: text.len(),
-            what: "bytes in one value",
             limit: MAX_INPUT,
+            what: "bytes in one value",
         });
     }
     match format {

@@ -79,11 +79,17 @@ pub fn author(verb: &str, scope: &ScopeArgs, key: &KeyArgs) -> Author {
 /// Say what the administrator should know of a change, and print the value as `get` does.
 pub fn report(context: &Context, config: &Config, target: &Target, changed: &Changed) -> Result<()> {
     for (address, near) in &changed.unknown {
-        let near = near
-            .as_ref()
-            .map(|near| format!("; did you mean {}?", words(near)))
-            .unwrap_or_default();
-        context.ui.warn(&format!("{} is not a known key{near}", words(address)));
+        let near = near.as_ref().map(|near| format!("; did you mean {}?", words(near)));
+        let what = if address.segments().count() == 1 {
+            "component"
+        } else {
+            "key"
+        };
+        context.ui.warn(&format!(
+            "{} is not a known {what}{}",
+            words(address),
+            near.unwrap_or_default()
+        ));
     }
     if changed.hidden_here {
         context.ui.warn(&format!(

@@ -1,6 +1,7 @@
 //! The tree's errors as the administrator sees them: which exit code, and which command to try next.
 
-use cluster::config::{Error as Tree, KeyPath, LOCAL, Scope, Target, key as keys};
+use cluster::config::schema::Found;
+use cluster::config::{Error as Tree, KeyPath, LOCAL, Schema, Scope, Target, key as keys};
 use cluster::store::Error as Store;
 
 use crate::error::{Error, Kind};
@@ -47,11 +48,11 @@ fn kind(error: &Tree) -> Kind {
 
 fn hint(error: &Tree) -> String {
     match error {
-        Tree::TypeChange { .. } => "say the type with -j or -y if it is meant, or change it with --force".to_owned(),
-        Tree::Shadowed { .. } => "replace it with --force".to_owned(),
-        Tree::Refused { target, .. } | Tree::Unfit { target, .. } => {
-            format!("kato config schema {}", words(&target.address))
+        Tree::TypeChange { .. } => {
+            "give the value's type with -j or -y, or let the key's type change with --force".to_owned()
         }
+        Tree::Shadowed { .. } => "replace it with --force".to_owned(),
+        Tree::Refused { target, .. } | Tree::Unfit { target, .. } => schema(target),
         Tree::NotFound {
             target,
             near: Some(near),
@@ -60,6 +61,7 @@ fn hint(error: &Tree) -> String {
             ..target.clone()
         }),
         Tree::NotAList { target, .. } | Tree::NoSuchEntry { target } => get(target),
+        Tree::NotFound { target, .. } if is_known(target) => get(target),
         Tree::NotFound { target, near: None } => {
             let above = target
                 .address
@@ -89,6 +91,18 @@ fn with_store(error: &Store, message: String) -> Error {
         | Store::Ahead { .. }
         | Store::NoLease { .. } => Error::failed(message),
     }
+}
+
+fn is_known(target: &Target) -> bool {
+    !matches!(Schema::standard().find(&target.address), Found::Unknown { .. })
+}
+
+/// The command that explains a target, where something is known of it.
+fn schema(target: &Target) -> String {
+    if !is_known(target) {
+        return String::new();
+    }
+    format!("kato config schema {}", words(&target.address))
 }
 
 /// The command that shows a target.
