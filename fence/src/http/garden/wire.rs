@@ -43,6 +43,7 @@ pub struct Handles {
 
 #[derive(Debug, Serialize)]
 pub struct Created {
+    #[serde(rename = "Handle")]
     pub handle: String,
 }
 
