@@ -28,6 +28,8 @@ pub enum ToClient {
     Failed = 5,
     /// Output was dropped before it could be sent.
     Dropped = 6,
+    /// So much of the client's input was passed on; only sent where the client asked for it.
+    InputTaken = 7,
 }
 
 /// Frames from a client.
@@ -38,6 +40,8 @@ pub enum FromClient {
     /// JSON, as are the ones after it.
     Signal(Bytes),
     Resize(Bytes),
+    /// Tell what of the input was passed on, from now on.
+    TellInputTaken,
     /// A kind of a later version.
     Unknown(u8),
 }
@@ -63,6 +67,7 @@ pub fn parse(frame: BytesMut) -> FromClient {
         17 => FromClient::EndOfInput,
         18 => FromClient::Signal(payload),
         19 => FromClient::Resize(payload),
+        20 => FromClient::TellInputTaken,
         other => FromClient::Unknown(other),
     }
 }
@@ -117,13 +122,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_clients_send_is_told_apart() {
-        let sent = b"\x10\0\0\0\x03a\0b\x11\0\0\0\0\x12\0\0\0\x02{}\x13\0\0\0\x02{}\x63\0\0\0\0";
+        let sent = b"\x10\0\0\0\x03a\0b\x11\0\0\0\0\x12\0\0\0\x02{}\x13\0\0\0\x02{}\x14\0\0\0\0\x63\0\0\0\0";
         let frames: Vec<FromClient> = read_from(&sent[..]).map(|frame| parse(frame.unwrap())).collect().await;
         let expected = [
             FromClient::Input(Bytes::from_static(b"a\0b")),
             FromClient::EndOfInput,
             FromClient::Signal(Bytes::from_static(b"{}")),
             FromClient::Resize(Bytes::from_static(b"{}")),
+            FromClient::TellInputTaken,
             FromClient::Unknown(0x63),
         ];
         assert_eq!(frames, expected);

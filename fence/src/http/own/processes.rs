@@ -1,33 +1,34 @@
 //! Run and attach on one upgraded connection: input, both outputs and the exit, in frames.
 //!
 //! Back-pressure is the socket's, both ways: a process whose output is not read waits once the buffers are full, and
-//! so do a client's signals behind input that the process does not read. A client that goes away ends its attachment
-//! and nothing else.
+//! so does a client whose input is not read. A client that goes away ends its attachment and nothing else. What it
+//! says is in [`input`](super::input).
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use http::StatusCode;
 use http::header::{CONNECTION, UPGRADE};
 use tokio::sync::Mutex;
 
 use super::error::Error;
-use super::frames::{self, FrameWriter, FromClient, PROTOCOL, ToClient};
+use super::frames::{FrameWriter, PROTOCOL, ToClient};
+use super::input::{self, Taken, WINDOW};
 use super::{HANDLE, PROCESS, wire};
-use crate::container::WindowSize;
 use crate::http::garden::process_spec;
 use crate::http::head::RequestHead;
-use crate::http::hijack::{Hijacked, Reader, Writer};
+use crate::http::hijack::{Hijacked, Writer};
 use crate::http::json;
 use crate::http::segments::Segments;
 use crate::http::{container, process_id};
-use crate::supervisor::{Attachment, Chunk, Hold, OutputReader, ProcessControl, Stream, Supervisor};
+use crate::supervisor::{Attachment, Chunk, Hold, OutputReader, Stream, Supervisor};
 
 const STOPPING: &str = "fence is stopping; the process goes on";
 
 /// Why an attachment ends before its process.
-enum Early {
+pub enum Early {
     /// The client is gone: nobody is left to be told.
     ClientLeft,
+    /// Fence goes; the next one has the process.
+    Stopping,
+    /// What the client is told.
     Told(String),
 }
 
@@ -103,32 +104,33 @@ async fn converse(mut connection: Hijacked, hold: Hold, attachment: Attachment) 
         return;
     }
     let writer = Mutex::new(FrameWriter::new(&mut connection.writer));
+    let (control, taken) = (attachment.control(), Taken::default());
     let ended = tokio::select! {
         ended = output(&attachment, &writer) => ended,
-        ended = input(&mut connection.reader, attachment.control()) => Err(ended),
-        () = connection.closing.cancelled() => Err(Early::Told(STOPPING.to_owned())),
+        ended = input::obey(&mut connection.reader, &control, &taken, &writer) => Err(ended),
+        () = connection.closing.cancelled() => Err(Early::Stopping),
     };
     drop((attachment, hold));
-    let mut writer = writer.into_inner();
-    let told = match ended {
-        Ok(exit_status) => {
-            writer
-                .send(ToClient::Exited, &json::line(&wire::Exited { exit_status }))
-                .await
-        }
-        Err(Early::Told(error)) => {
-            writer
-                .send(ToClient::Failed, &json::line(&wire::Failed { error: &error }))
-                .await
-        }
-        Err(Early::ClientLeft) => return,
-    };
-    if told.is_ok() {
+    if tell_end(ended, &taken, &writer).await.is_ok() {
         connection.finish().await;
     }
 }
 
-type Frames<'a> = Mutex<FrameWriter<'a, Writer>>;
+/// The last frames. An error means that the client did not get them.
+async fn tell_end(ended: Result<i32, Early>, taken: &Taken, writer: &Frames<'_>) -> std::io::Result<()> {
+    let failed = |error: &str, again| (ToClient::Failed, json::line(&wire::Failed { error, again }));
+    let (kind, last) = match ended {
+        Ok(exit_status) => (ToClient::Exited, json::line(&wire::Exited { exit_status })),
+        Err(Early::Stopping) => failed(STOPPING, true),
+        Err(Early::Told(error)) => failed(&error, false),
+        Err(Early::ClientLeft) => return Err(std::io::ErrorKind::BrokenPipe.into()),
+    };
+    taken.tell(writer).await?;
+    writer.lock().await.send(kind, &last).await
+}
+
+/// Frames to one client, from several sources.
+pub type Frames<'a> = Mutex<FrameWriter<'a, Writer>>;
 
 /// Send all output, then give the exit status.
 async fn output(attachment: &Attachment, writer: &Frames<'_>) -> Result<i32, Early> {
@@ -136,6 +138,7 @@ async fn output(attachment: &Attachment, writer: &Frames<'_>) -> Result<i32, Ear
         process_id: attachment.process_id().as_str(),
         stream_id: attachment.stream_id(),
         tty: attachment.has_tty(),
+        stdin_window: WINDOW,
     };
     writer
         .lock()
@@ -171,45 +174,4 @@ async fn copy(output: Option<OutputReader>, stream: Stream, writer: &Frames<'_>)
         output.delivered();
     }
     Ok(())
-}
-
-/// Do what the client says until it leaves or breaks the protocol.
-async fn input(reader: &mut Reader, control: ProcessControl) -> Early {
-    let mut frames = frames::read_from(reader);
-    loop {
-        let done = match frames.next().await {
-            None => return Early::ClientLeft,
-            Some(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
-                return Early::Told(format!("a frame makes no sense: {error}"));
-            }
-            Some(Err(_)) => return Early::ClientLeft,
-            Some(Ok(frame)) => act(frames::parse(frame), &control).await,
-        };
-        match done {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!("could not pass on what a client said: {}", error.chain()),
-            Err(error) => return Early::Told(format!("a frame makes no sense: {error}")),
-        }
-    }
-}
-
-/// The outer error is the client's fault, the inner one the process's affair.
-async fn act(frame: FromClient, control: &ProcessControl) -> Result<crate::supervisor::Result<()>, serde_json::Error> {
-    Ok(match frame {
-        FromClient::Input(data) => control.write(data).await,
-        FromClient::EndOfInput => control.close_input().await,
-        FromClient::Signal(json) => control.signal(number(&json)?).await,
-        FromClient::Resize(json) => {
-            let wire::Size { columns, rows } = serde_json::from_slice(&json)?;
-            control.resize(WindowSize { columns, rows }).await
-        }
-        FromClient::Unknown(kind) => {
-            tracing::debug!("a client sent a frame of the unknown kind {kind}");
-            Ok(())
-        }
-    })
-}
-
-fn number(json: &Bytes) -> Result<i32, serde_json::Error> {
-    Ok(serde_json::from_slice::<wire::Signal>(json)?.signal)
 }

@@ -38,6 +38,8 @@ pub struct Attached<'a> {
     pub process_id: &'a str,
     pub stream_id: &'a str,
     pub tty: bool,
+    /// How much input may be on its way beyond what was passed on, so that signals never wait behind it, in bytes.
+    pub stdin_window: u32,
 }
 
 /// The last frame of a process that ended.
@@ -50,11 +52,19 @@ pub struct Exited {
 #[derive(Debug, Serialize)]
 pub struct Failed<'a> {
     pub error: &'a str,
+    /// Fence is stopping, the process is not: attach again.
+    pub again: bool,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Dropped {
     pub dropped: DroppedPart,
+}
+
+/// How many bytes of the input of this connection were passed on.
+#[derive(Debug, Serialize)]
+pub struct InputTaken {
+    pub stdin_ack: u64,
 }
 
 #[derive(Debug, Serialize)]
