@@ -14,7 +14,7 @@ use fence_init::protocol::{Failure, FailureKind, SpawnSpec};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::{
     Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, fchown, setgid, setgroups, setsid, setuid,
@@ -145,9 +145,9 @@ fn drop_to(user: &User) -> nix::Result<()> {
 
 /// Gives every signal its default effect again and blocks none.
 fn reset_signals() -> nix::Result<()> {
-    for each in Signal::iterator().filter(|each| !matches!(each, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: the default effect runs no code of ours.
-        unsafe { signal(each, SigHandler::SigDfl) }?;
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the default effect runs no code of ours. The few signals that cannot be set have it anyway.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     SigSet::empty().thread_set_mask()
 }

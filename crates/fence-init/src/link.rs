@@ -208,8 +208,8 @@ impl Link {
                 Err(_) => return Err(Lost),
             }
         }
-        if self.out.is_empty() {
-            self.out.shrink_to(MAX_DATA);
+        if self.out.is_empty() && self.out.capacity() > TOO_MUCH {
+            self.out.shrink_to(ENOUGH);
         }
         let (read, write) = (self.out.len() < TOO_MUCH, !self.out.is_empty());
         socket.want(read, write).map_err(|_| Lost)

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fence_init::protocol::{RUN_DIR, SOCKET_NAME};
+use nix::libc;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
@@ -74,7 +75,16 @@ fn run() -> Result<(), Error> {
         .map_err(Error::Run)
 }
 
+/// Closes whatever a careless parent left open, which every process of the container would have too.
+fn close_inherited() {
+    let first = libc::STDERR_FILENO + 1;
+    // SAFETY: nothing above the standard streams was opened by this program yet. A kernel too old for the call leaves
+    // them open.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+}
+
 fn set_up() -> nix::Result<()> {
+    close_inherited();
     // Keeps the container's own processes, root's too, out of init's memory and files.
     prctl::set_dumpable(false)?;
     prctl::set_name(NAME)?;

@@ -181,12 +181,22 @@ impl Backlog {
 
     /// Takes in bytes; beyond the limit the oldest go that nobody with an open stream needs.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.data.extend(bytes);
-        let excess = self.data.len().saturating_sub(self.limit) as u64;
-        if excess > 0 {
-            let target = self.start + excess;
-            self.advance(self.held().map_or(target, |held| target.min(held)));
+        self.drop_oldest(bytes.len());
+        let needed = self.data.len() + bytes.len();
+        if needed > self.data.capacity() {
+            // Doubles as usual, but not beyond the limit: this memory is the container's own.
+            let wanted = needed.max(self.limit.min(self.data.capacity() * 2));
+            self.data.reserve_exact(wanted - self.data.len());
         }
+        self.data.extend(bytes);
+        self.drop_oldest(0);
+    }
+
+    /// Drops what is too much, were so many more bytes added.
+    fn drop_oldest(&mut self, more: usize) {
+        let excess = (self.data.len() + more).saturating_sub(self.limit) as u64;
+        let target = self.start + excess;
+        self.advance(self.held().map_or(target, |held| target.min(held)));
     }
 
     /// What is to be sent to this attachment now, marked as sent; `None` if there is nothing, or no window for it.

@@ -223,3 +223,30 @@ impl Table {
         self.processes.values().all(Process::delivered)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fence_init::frame;
+    use fence_init::protocol::{Exit, FromInit};
+
+    use super::*;
+
+    #[test]
+    fn the_longest_list_fits_a_frame() {
+        let entry = ProcessEntry {
+            id: "\"".repeat(128),
+            process: u32::MAX,
+            pid: i32::MAX,
+            exit: Some(Exit::Code(255)),
+        };
+        let processes = vec![entry; MAX_LIVE + MAX_ENDED];
+        assert!(
+            frame::encode_control(&FromInit::Listed {
+                seq: u64::MAX,
+                processes,
+                others: u32::MAX
+            })
+            .is_ok()
+        );
+    }
+}
