@@ -1,21 +1,13 @@
-//! From Garden's words to the supervisor's and back. Pure: what cannot be said in the supervisor's words, or would not
-//! be kept, is refused here with a message that says so.
-//!
-//! Accepted without effect, because Garden's own server does nothing with it either where it is set up without quota,
-//! without shaping, without denied networks: disk and bandwidth limits, net-out rules, a process's `limits`.
+//! Containers: what a client asks for, and what it is told.
 
 use std::collections::BTreeMap;
 
-use fence_init::protocol::Resource;
-
-use super::error::Error;
-use super::wire;
+use super::Result;
 use crate::container::{
-    BindMount, ContainerInfo, ContainerSpec, ImageSource, Limits, PortMapping, ProcessSpec, ProcessState, State,
-    WindowSize,
+    BindMount, ContainerInfo, ContainerSpec, ImageSource, Limits, PortMapping, ProcessState, State,
 };
-
-type Result<T> = std::result::Result<T, Error>;
+use crate::http::garden::containers::STATE;
+use crate::http::garden::{Error, wire};
 
 /// The container a client asks for.
 pub fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec> {
@@ -129,67 +121,6 @@ pub fn port_mapping(net_in: &wire::NetIn) -> Result<PortMapping> {
     })
 }
 
-/// The process a client asks for.
-pub fn process_spec(spec: wire::ProcessSpec) -> Result<ProcessSpec> {
-    if !spec.image.uri.is_empty() {
-        return Err(Error::unsupported("running a process in an image of its own"));
-    }
-    if !spec.bind_mounts.is_empty() {
-        return Err(Error::plain(
-            "a process can have bind mounts only with an image of its own",
-        ));
-    }
-    let id = match spec.id.as_str() {
-        "" => None,
-        text => Some(text.parse().map_err(|error| Error::plain(format!("{error}")))?),
-    };
-    Ok(ProcessSpec {
-        id,
-        path: spec.path,
-        args: spec.args,
-        env: spec.env,
-        dir: spec.dir,
-        user: spec.user,
-        rlimits: resource_limits(&spec.rlimits),
-        tty: spec.tty.as_ref().map(window_size),
-    })
-}
-
-/// The terminal's size; what is missing or 0 is the default's.
-pub fn window_size(tty: &wire::Tty) -> WindowSize {
-    let default = WindowSize::default();
-    let wire::WindowSize { columns, rows } = tty.window_size.clone().unwrap_or_default();
-    let or = |value, default| if value == 0 { default } else { value };
-    WindowSize {
-        columns: or(columns, default.columns),
-        rows: or(rows, default.rows),
-    }
-}
-
-fn resource_limits(limits: &wire::ResourceLimits) -> Vec<(Resource, u64)> {
-    let named = [
-        (Resource::As, limits.address_space),
-        (Resource::Core, limits.core),
-        (Resource::Cpu, limits.cpu),
-        (Resource::Data, limits.data),
-        (Resource::Fsize, limits.fsize),
-        (Resource::Locks, limits.locks),
-        (Resource::Memlock, limits.memlock),
-        (Resource::Msgqueue, limits.msgqueue),
-        (Resource::Nice, limits.nice),
-        (Resource::Nofile, limits.nofile),
-        (Resource::Nproc, limits.nproc),
-        (Resource::Rss, limits.rss),
-        (Resource::Rtprio, limits.rtprio),
-        (Resource::Sigpending, limits.sigpending),
-        (Resource::Stack, limits.stack),
-    ];
-    named
-        .into_iter()
-        .filter_map(|(resource, value)| value.map(|value| (resource, value)))
-        .collect()
-}
-
 /// A container as Garden describes one.
 pub fn container_info(info: ContainerInfo) -> wire::ContainerInfo {
     let properties = properties(&info);
@@ -228,7 +159,7 @@ pub fn properties(info: &ContainerInfo) -> BTreeMap<String, String> {
         ("garden.network.container-ip", info.ip.as_str()),
         ("garden.network.host-ip", info.host_ip.as_str()),
         ("garden.network.external-ip", info.host_ip.as_str()),
-        (super::containers::STATE, "created"),
+        (STATE, "created"),
     ];
     for (key, value) in own {
         properties.entry(key.to_owned()).or_insert_with(|| value.to_owned());
@@ -243,10 +174,6 @@ mod tests {
 
     fn create(body: &str) -> Result<ContainerSpec> {
         container_spec(json::decode(body.as_bytes()).unwrap())
-    }
-
-    fn run(body: &str) -> Result<ProcessSpec> {
-        process_spec(json::decode(body.as_bytes()).unwrap())
     }
 
     fn image(uri: &str) -> Result<ImageSource> {
@@ -365,15 +292,6 @@ mod tests {
             let error = create(body).unwrap_err();
             assert_eq!((error.status.as_u16(), error.body.kind), (500, ""), "{body}");
         }
-        assert!(
-            run(r#"{"path":"a","image":{"uri":"/x"}}"#)
-                .unwrap_err()
-                .body
-                .message
-                .contains("not supported")
-        );
-        assert!(run(r#"{"path":"a","bind_mounts":[{}]}"#).is_err());
-        assert!(run(r#"{"path":"a","id":"x/y"}"#).is_err());
     }
 
     #[test]
@@ -381,24 +299,5 @@ mod tests {
         let body = r#"{"netout_rules":[{"protocol":1,"networks":[{"start":"1.2.3.4"}],"icmps":{"type":8}}],
             "limits":{"disk_limits":{"byte_hard":1},"bandwidth_limits":{"rate":1,"burst":2}}}"#;
         assert_eq!(create(body), Ok(ContainerSpec::default()));
-        assert!(run(r#"{"path":"a","limits":{"cpu_limits":{},"memory_limits":{}}}"#).is_ok());
-    }
-
-    #[test]
-    fn a_process_is_understood() {
-        let spec = run(
-            r#"{"id":"p","path":"ls","args":["-l"],"env":["A=1"],"dir":"/tmp","user":"alice",
-            "rlimits":{"nofile":1024,"core":0},"tty":{},"image":{}}"#,
-        )
-        .unwrap();
-        assert_eq!(spec.rlimits, [(Resource::Core, 0), (Resource::Nofile, 1024)]);
-        assert_eq!(spec.tty, Some(WindowSize { columns: 80, rows: 24 }));
-        assert_eq!(
-            (spec.path.as_str(), spec.user.as_str(), spec.dir.as_str()),
-            ("ls", "alice", "/tmp")
-        );
-        let sized = run(r#"{"path":"a","tty":{"window_size":{"columns":120,"rows":0}}}"#).unwrap();
-        assert_eq!(sized.tty, Some(WindowSize { columns: 120, rows: 24 }));
-        assert_eq!(run(r#"{"path":"a","tty":null}"#).unwrap().tty, None);
     }
 }

@@ -1,0 +1,176 @@
+//! Fence's own routes, the framed connection included.
+
+use serde_json::{Value, json};
+
+use super::{Client, Served, fence};
+
+const UPGRADE: [&str; 2] = ["Connection: Upgrade", "Upgrade: fence-process/1"];
+
+/// Ask for an upgraded connection; it is past the head.
+async fn upgraded(served: &Served, method: &str, path: &str, body: &str) -> Client {
+    let mut client = served.connect().await;
+    client.request(method, path, &UPGRADE, body).await;
+    let head = client.head().await;
+    assert_eq!((head.status, head.fields["upgrade"].as_str()), (101, "fence-process/1"));
+    client
+}
+
+async fn send(client: &mut Client, kind: u8, payload: &[u8]) {
+    let mut frame = vec![kind];
+    frame.extend((payload.len() as u32).to_be_bytes());
+    frame.extend(payload);
+    client.send(frame).await;
+}
+
+async fn frame(client: &mut Client) -> (u8, Vec<u8>) {
+    let head = client.exactly(5).await;
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+    (head[0], client.exactly(length as usize).await)
+}
+
+/// A frame of this kind, as JSON.
+async fn message(client: &mut Client, expected: u8) -> Value {
+    let (kind, payload) = frame(client).await;
+    assert_eq!(kind, expected, "{:?}", String::from_utf8_lossy(&payload));
+    serde_json::from_slice(&payload).unwrap()
+}
+
+async fn create(served: &Served, body: Value) -> Value {
+    let (status, container) = served.json("POST", "/fence/v1/containers", &body.to_string()).await;
+    assert_eq!(status, 201, "{container}");
+    container
+}
+
+#[tokio::test]
+async fn the_node_says_how_it_is() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let (_, status) = served.json("GET", "/fence/v1/status", "").await;
+    assert_eq!(
+        (&status["node"], &status["containers"]["active"]),
+        (&json!("n1"), &json!(1))
+    );
+    let (_, version) = served.json("GET", "/fence/v1/version", "").await;
+    assert_eq!(version["name"], "fence");
+}
+
+#[tokio::test]
+async fn a_container_is_made_started_stopped_and_destroyed() {
+    let (_node, served) = fence().await;
+    let spec = json!({"handle": "h", "env": ["A=1"], "properties": {"Key": "v"}});
+    let made = create(
+        &served,
+        json!({"spec": spec, "start": true, "command": ["serve", "it"]}),
+    )
+    .await;
+    assert_eq!(
+        (&made["handle"], &made["started"], &made["state"]),
+        (&json!("h"), &json!(true), &json!("active"))
+    );
+    assert_eq!(
+        (&made["properties"]["Key"], &made["env"]),
+        (&json!("v"), &json!(["A=1"]))
+    );
+    assert_eq!(
+        served.json("GET", "/fence/v1/containers", "").await.1[0]["instance"],
+        made["instance"]
+    );
+    let (status, stopped) = served
+        .json("POST", "/fence/v1/containers/h/stop", r#"{"kill":true}"#)
+        .await;
+    assert_eq!((status, &stopped["state"]), (200, &json!("stopped")));
+    let (status, started) = served.json("POST", "/fence/v1/containers/h/start", "").await;
+    assert_eq!((status, &started["started"]), (200, &json!(true)));
+    assert_eq!(
+        served.json("GET", "/fence/v1/containers/h", "").await.1["main"],
+        started["main"]
+    );
+    assert_eq!(
+        served.json("DELETE", "/fence/v1/containers/h", "").await,
+        (200, json!({}))
+    );
+    let (status, error) = served.json("GET", "/fence/v1/containers/h", "").await;
+    assert_eq!((status, &error["hint"]), (404, &json!("kato container list")));
+}
+
+#[tokio::test]
+async fn wrong_requests_have_the_status_that_says_so() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    for (body, status, kind) in [
+        ("nonsense", 400, "InvalidError"),
+        (r#"{"spec":{"network":"10.0.0.0/8"}}"#, 400, "InvalidError"),
+        (r#"{"spec":{"env":["novalue"]}}"#, 400, "InvalidError"),
+        (r#"{"spec":{"handle":"h"}}"#, 409, "ConflictError"),
+    ] {
+        let (found, error) = served.json("POST", "/fence/v1/containers", body).await;
+        assert_eq!((found, &error["Type"]), (status, &json!(kind)), "{body}");
+    }
+    let (status, error) = served
+        .json("POST", "/fence/v1/containers/h/processes", r#"{"path":"echo"}"#)
+        .await;
+    assert_eq!((status, &error["Type"]), (400, &json!("InvalidError")));
+    let mut client = served.connect().await;
+    client
+        .request("GET", "/fence/v1/containers/h/processes/p/attach", &UPGRADE, "")
+        .await;
+    assert_eq!(client.head().await.status, 404);
+    let mut client = served.connect().await;
+    client.request("GET", "/fence/v1/containers/h/processes", &[], "").await;
+    let head = client.head().await;
+    assert_eq!((head.status, head.fields["allow"].as_str()), (405, "POST"));
+}
+
+#[tokio::test]
+async fn a_process_runs_on_one_connection() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let path = "/fence/v1/containers/h/processes";
+    let mut client = upgraded(&served, "POST", path, r#"{"id":"e","path":"echo","args":["hello"]}"#).await;
+    let first = message(&mut client, 3).await;
+    assert_eq!((&first["process_id"], &first["tty"]), (&json!("e"), &json!(false)));
+    assert_eq!(frame(&mut client).await, (1, b"hello".to_vec()));
+    assert_eq!(message(&mut client, 4).await, json!({"exit_status": 0}));
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn input_is_binary_safe_and_signals_have_their_own_numbers() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let path = "/fence/v1/containers/h/processes";
+    let client = upgraded(&served, "POST", path, r#"{"id":"c","path":"cat"}"#).await;
+    drop(client);
+    let mut client = upgraded(&served, "GET", &format!("{path}/c/attach"), "").await;
+    assert_eq!(message(&mut client, 3).await["process_id"], "c");
+    send(&mut client, 19, br#"{"columns":100,"rows":40}"#).await;
+    send(&mut client, 99, b"of a later version").await;
+    send(&mut client, 18, br#"{"signal":2}"#).await;
+    assert_eq!(message(&mut client, 4).await, json!({"exit_status": 130}));
+
+    let mut client = upgraded(&served, "POST", path, r#"{"path":"cat"}"#).await;
+    message(&mut client, 3).await;
+    send(&mut client, 16, b"\0\xff\n").await;
+    assert_eq!(frame(&mut client).await, (1, b"\0\xff\n".to_vec()));
+    served.shutdown.cancel();
+    assert!(
+        message(&mut client, 5).await["error"]
+            .as_str()
+            .unwrap()
+            .contains("stopping")
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_the_protocol_is_told() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    for nonsense in [&b"\x10\xff\xff\xff\xff"[..], b"\x12\0\0\0\x01x"] {
+        let path = "/fence/v1/containers/h/processes";
+        let mut client = upgraded(&served, "POST", path, r#"{"path":"sleep"}"#).await;
+        message(&mut client, 3).await;
+        client.send(nonsense).await;
+        let last = message(&mut client, 5).await;
+        assert!(last["error"].as_str().unwrap().contains("makes no sense"), "{last}");
+    }
+}
