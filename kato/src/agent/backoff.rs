@@ -60,7 +60,11 @@ impl Timing {
 
     /// The state in which that wait is spent.
     pub fn state_after(&self, deaths: u32) -> State {
-        if deaths < self.fatal_after { State::Backoff } else { State::Fatal }
+        if deaths < self.fatal_after {
+            State::Backoff
+        } else {
+            State::Fatal
+        }
     }
 }
 
@@ -79,6 +83,9 @@ mod tests {
     #[test]
     fn repeated_deaths_are_fatal() {
         let timing = Timing::default();
-        assert_eq!([1, 4, 5, 6].map(|n| timing.state_after(n)), [State::Backoff, State::Backoff, State::Fatal, State::Fatal]);
+        assert_eq!(
+            [1, 4, 5, 6].map(|n| timing.state_after(n)),
+            [State::Backoff, State::Backoff, State::Fatal, State::Fatal]
+        );
     }
 }

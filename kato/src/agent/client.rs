@@ -18,7 +18,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub async fn ask(paths: &Paths, action: Action) -> Result<Report> {
     let bound = action.within().map(|within| within.saturating_add(ANSWER));
     let exchanged = match bound {
-        Some(bound) => timeout(bound, exchange(paths, action)).await.unwrap_or_else(|_| Err(late(bound))),
+        Some(bound) => timeout(bound, exchange(paths, action))
+            .await
+            .unwrap_or_else(|_| Err(late(bound))),
         None => exchange(paths, action).await,
     };
     match exchanged.map_err(|error| not_reached(paths, error))? {
@@ -36,29 +38,42 @@ pub async fn is_there(paths: &Paths) -> bool {
 async fn exchange(paths: &Paths, action: Action) -> io::Result<Answer> {
     let stream = UnixStream::connect(paths.agent_socket()).await?;
     let (reader, mut writer) = stream.into_split();
-    let mut question = serde_json::to_vec(&Question { version: VERSION, action })?;
+    let mut question = serde_json::to_vec(&Question {
+        version: VERSION,
+        action,
+    })?;
     question.push(b'\n');
     writer.write_all(&question).await?;
     let mut line = String::new();
     BufReader::new(reader.take(MAX_ANSWER)).read_line(&mut line).await?;
     if line.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without an answer"));
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "it ended without an answer",
+        ));
     }
     Ok(serde_json::from_str(&line)?)
 }
 
 fn late(bound: Duration) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", bound.as_secs_f32()))
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("no answer within {} s", bound.as_secs_f32()),
+    )
 }
 
 fn not_reached(paths: &Paths, error: io::Error) -> Error {
     let socket = paths.agent_socket();
     let (message, hint) = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ("the agent of this node does not run", "kato start"),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            ("the agent of this node does not run", "kato start")
+        }
         io::ErrorKind::PermissionDenied => ("only root may speak to the agent of this node", ""),
         _ => ("the agent of this node does not answer", "kato process restart agent"),
     };
-    Error::unreachable(format!("{message} ({})", socket.display())).because(error).hint(hint)
+    Error::unreachable(format!("{message} ({})", socket.display()))
+        .because(error)
+        .hint(hint)
 }
 
 fn failed(failure: Failure) -> Error {

@@ -65,13 +65,22 @@ impl Desk {
             true => ask_fence(&self.fence).await,
             false => (None, String::new()),
         };
-        Report { agent: self.agent.clone(), processes, fence, fence_problem }
+        Report {
+            agent: self.agent.clone(),
+            processes,
+            fence,
+            fence_problem,
+        }
     }
 }
 
 /// The agent answers, so that it is ready.
 fn without_agent(processes: &[Process]) -> Vec<Process> {
-    processes.iter().copied().filter(|process| *process != Process::Agent).collect()
+    processes
+        .iter()
+        .copied()
+        .filter(|process| *process != Process::Agent)
+        .collect()
 }
 
 /// What fence says of itself, or why it says nothing.
@@ -79,7 +88,10 @@ pub async fn ask_fence(fence: &fence_api::Client) -> (Option<Status>, String) {
     match timeout(FENCE_WITHIN, fence.status()).await {
         Ok(Ok(status)) => (Some(status), String::new()),
         Ok(Err(error)) => (None, chain(&error)),
-        Err(_) => (None, format!("fence gave no answer within {} s", FENCE_WITHIN.as_secs_f32())),
+        Err(_) => (
+            None,
+            format!("fence gave no answer within {} s", FENCE_WITHIN.as_secs_f32()),
+        ),
     }
 }
 
@@ -98,5 +110,10 @@ fn failure(error: supervisor::Error) -> Failure {
             (FailureKind::TimedOut, hint, log)
         }
     };
-    Failure { kind, message, hint, log }
+    Failure {
+        kind,
+        message,
+        hint,
+        log,
+    }
 }

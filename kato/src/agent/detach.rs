@@ -36,7 +36,10 @@ pub async fn have_agent(paths: &Paths) -> Result<bool> {
             return Err(did_not_come(paths, &format!("it ended with {status}")));
         }
         if Instant::now() >= deadline {
-            return Err(did_not_come(paths, &format!("it did not answer within {} s", WITHIN.as_secs())));
+            return Err(did_not_come(
+                paths,
+                &format!("it did not answer within {} s", WITHIN.as_secs()),
+            ));
         }
         sleep(LOOK).await;
     }
@@ -48,7 +51,10 @@ pub async fn gone(paths: &Paths) -> Result<()> {
     let deadline = Instant::now() + WITHIN;
     while !Lock::is_free(paths) {
         if Instant::now() >= deadline {
-            return Err(Error::unreachable(format!("the agent did not end within {} s", WITHIN.as_secs())));
+            return Err(Error::unreachable(format!(
+                "the agent did not end within {} s",
+                WITHIN.as_secs()
+            )));
         }
         sleep(LOOK).await;
     }
@@ -80,13 +86,17 @@ fn did_not_come(paths: &Paths, why: &str) -> Error {
 
 /// Leave the session of whoever started this program, so that closing a terminal does not end it.
 pub fn leave_session() -> Result<()> {
-    nix::unistd::setsid().map(drop).map_err(|errno| Error::failed("could not leave the session").because(errno))
+    nix::unistd::setsid()
+        .map(drop)
+        .map_err(|errno| Error::failed("could not leave the session").because(errno))
 }
 
 /// Keep files that this program was started with, such as a script's lock, from the programs it starts: those live on.
 pub fn keep_files_from_children() -> io::Result<()> {
     for entry in fs::read_dir("/proc/self/fd")? {
-        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         if number > 2 {
             // SAFETY: the number is only used for this one call, which changes no more than the descriptor's flag; if
             // it was closed since it was listed, the call fails and changes nothing.

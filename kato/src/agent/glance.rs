@@ -18,7 +18,12 @@ use super::worker::ask_after;
 /// What is seen of the node's processes, the agent apart.
 pub async fn look(paths: &Paths, node: &NodeFile) -> Vec<Observed> {
     let memory = Memory::load(&paths.agent_state()).ok();
-    join_all(table::of_node(paths, node).into_iter().map(|entry| look_at(entry, memory.as_ref()))).await
+    join_all(
+        table::of_node(paths, node)
+            .into_iter()
+            .map(|entry| look_at(entry, memory.as_ref())),
+    )
+    .await
 }
 
 async fn look_at(entry: Entry, memory: Option<&Memory>) -> Observed {
@@ -30,7 +35,14 @@ async fn look_at(entry: Entry, memory: Option<&Memory>) -> Observed {
         (true, false) => Wanted::Stopped,
     };
     let running = match memory.and_then(|memory| memory.running(process)) {
-        Some(running) if OwnProcesses::default().is_alive(&running.identity).await.unwrap_or(false) => Some(running),
+        Some(running)
+            if OwnProcesses::default()
+                .is_alive(&running.identity)
+                .await
+                .unwrap_or(false) =>
+        {
+            Some(running)
+        }
         _ => None,
     };
     let answer = ask_after(Duration::ZERO, &*entry.probe, FENCE_WITHIN).await;
@@ -40,7 +52,17 @@ async fn look_at(entry: Entry, memory: Option<&Memory>) -> Observed {
         (false, None) => State::Stopped,
     };
     // That nothing answers of what shall not run is no problem.
-    let problem = if wanted == Wanted::Stopped && state == State::Stopped { String::new() } else { answer.problem };
+    let problem = if wanted == Wanted::Stopped && state == State::Stopped {
+        String::new()
+    } else {
+        answer.problem
+    };
     let pid = running.as_ref().map(|running| running.identity.pid).or(answer.pid);
-    Observed { state, pid, since: running.map(|running| running.since), problem, ..Observed::stopped(process, wanted) }
+    Observed {
+        state,
+        pid,
+        since: running.map(|running| running.since),
+        problem,
+        ..Observed::stopped(process, wanted)
+    }
 }

@@ -21,7 +21,12 @@ impl Lock {
         let path = paths.kato_run().join("agent.lock");
         let failed = |error: io::Error| Error::failed(format!("could not lock {}", path.display())).because(error);
         std::fs::create_dir_all(paths.kato_run()).map_err(failed)?;
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => Ok(Lock { _held: held }),
             Err((_, Errno::EWOULDBLOCK)) => {

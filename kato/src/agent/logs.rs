@@ -57,7 +57,10 @@ pub fn last_lines(log: &Path, count: usize) -> Vec<String> {
     let text = read_end(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(count);
-    lines[from..].iter().map(|line| line.replace(|c: char| c.is_control() && c != '\t', "")).collect()
+    lines[from..]
+        .iter()
+        .map(|line| line.replace(|c: char| c.is_control() && c != '\t', ""))
+        .collect()
 }
 
 fn read_end(log: &Path) -> io::Result<String> {

@@ -48,7 +48,10 @@ pub struct Wish {
 
 impl Default for Wish {
     fn default() -> Self {
-        Wish { run: true, generation: 0 }
+        Wish {
+            run: true,
+            generation: 0,
+        }
     }
 }
 
@@ -87,9 +90,17 @@ impl Memory {
         let processes = match files::read_limited(path, MAX_BYTES) {
             Ok(bytes) => parse(path, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(source) => return Err(Error::Read { path: path.to_path_buf(), source }),
+            Err(source) => {
+                return Err(Error::Read {
+                    path: path.to_path_buf(),
+                    source,
+                });
+            }
         };
-        Ok(Memory { path: path.to_path_buf(), content: Mutex::new(processes) })
+        Ok(Memory {
+            path: path.to_path_buf(),
+            content: Mutex::new(processes),
+        })
     }
 
     /// What is wanted of a process.
@@ -105,7 +116,10 @@ impl Memory {
     /// All processes that were last started.
     pub fn all_running(&self) -> Vec<(Process, Running)> {
         let content = self.lock();
-        content.iter().filter_map(|(process, entry)| Some((*process, entry.running.clone()?))).collect()
+        content
+            .iter()
+            .filter_map(|(process, entry)| Some((*process, entry.running.clone()?)))
+            .collect()
     }
 
     /// Remember what is wanted.
@@ -122,8 +136,14 @@ impl Memory {
         let mut content = self.lock();
         let mut changed = content.clone();
         change(changed.entry(process).or_default());
-        let file = Content { format: FORMAT, processes: changed };
-        let failed = |source| Error::Write { path: self.path.clone(), source };
+        let file = Content {
+            format: FORMAT,
+            processes: changed,
+        };
+        let failed = |source| Error::Write {
+            path: self.path.clone(),
+            source,
+        };
         let bytes = serde_json::to_vec_pretty(&file).map_err(|error| failed(error.into()))?;
         files::write_atomic(&self.path, &bytes, 0o600).map_err(failed)?;
         *content = file.processes;
@@ -142,10 +162,16 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<Process, Entry>, Error> {
     struct Head {
         format: u32,
     }
-    let unreadable = |source| Error::Parse { path: path.to_path_buf(), source };
+    let unreadable = |source| Error::Parse {
+        path: path.to_path_buf(),
+        source,
+    };
     let head: Head = serde_json::from_slice(bytes).map_err(unreadable)?;
     if head.format > FORMAT {
-        return Err(Error::Format { path: path.to_path_buf(), format: head.format });
+        return Err(Error::Format {
+            path: path.to_path_buf(),
+            format: head.format,
+        });
     }
     let content: Content = serde_json::from_slice(bytes).map_err(unreadable)?;
     Ok(content.processes)
@@ -157,8 +183,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn running() -> Running {
-        let identity = Identity { pid: 7, ticks: 8, boot: "this".into() };
-        Running { identity, generation: 2, since: Timestamp::UNIX_EPOCH }
+        let identity = Identity {
+            pid: 7,
+            ticks: 8,
+            boot: "this".into(),
+        };
+        Running {
+            identity,
+            generation: 2,
+            since: Timestamp::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -166,12 +200,24 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.json");
         let memory = Memory::load(&path).unwrap();
-        assert_eq!(memory.wish(Process::Fence), Wish { run: true, generation: 0 });
-        let wish = Wish { run: false, generation: 2 };
+        assert_eq!(
+            memory.wish(Process::Fence),
+            Wish {
+                run: true,
+                generation: 0
+            }
+        );
+        let wish = Wish {
+            run: false,
+            generation: 2,
+        };
         memory.set_wish(Process::Fence, wish).unwrap();
         memory.set_running(Process::Fence, Some(running())).unwrap();
         let next = Memory::load(&path).unwrap();
-        assert_eq!((next.wish(Process::Fence), next.running(Process::Fence)), (wish, Some(running())));
+        assert_eq!(
+            (next.wish(Process::Fence), next.running(Process::Fence)),
+            (wish, Some(running()))
+        );
         assert_eq!(next.all_running(), [(Process::Fence, running())]);
         assert_eq!(next.running(Process::Docker), None);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -181,7 +227,15 @@ mod tests {
     fn what_could_not_be_written_is_not_believed() {
         let directory = tempfile::tempdir().unwrap();
         let memory = Memory::load(&directory.path().join("gone/agent.json")).unwrap();
-        memory.set_wish(Process::Fence, Wish { run: false, generation: 1 }).unwrap_err();
+        memory
+            .set_wish(
+                Process::Fence,
+                Wish {
+                    run: false,
+                    generation: 1,
+                },
+            )
+            .unwrap_err();
         assert_eq!(memory.wish(Process::Fence), Wish::default());
     }
 

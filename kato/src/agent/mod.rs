@@ -103,7 +103,10 @@ pub async fn stop_without_agent(paths: &Paths, within: Duration) -> Result<()> {
     let memory = open_memory(paths)?;
     let table = table::of_node(paths, &node);
     for entry in table.iter().filter(|entry| entry.launch.is_some()) {
-        let wish = Wish { run: false, ..memory.wish(entry.process) };
+        let wish = Wish {
+            run: false,
+            ..memory.wish(entry.process)
+        };
         let failed = |error| Error::failed("could not remember what is wanted").because(error);
         memory.set_wish(entry.process, wish).map_err(failed)?;
     }

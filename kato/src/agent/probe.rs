@@ -38,9 +38,15 @@ impl Probe for FenceProbe {
                     (false, problem) if problem.is_empty() => "it is not ready yet".to_owned(),
                     (false, problem) => format!("it is not ready yet: {problem}"),
                 };
-                Answer { problem, pid: Some(status.pid).filter(|pid| *pid != 0) }
+                Answer {
+                    problem,
+                    pid: Some(status.pid).filter(|pid| *pid != 0),
+                }
             }
-            Err(error) => Answer { problem: chain(&error), pid: None },
+            Err(error) => Answer {
+                problem: chain(&error),
+                pid: None,
+            },
         }
     }
 }
@@ -63,11 +69,20 @@ impl Probe for DockerProbe {
     async fn ask(&self) -> Answer {
         match self.engine.ping().await {
             Ok(()) => {
-                let pid = self.pid_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-                Answer { problem: String::new(), pid: pid.and_then(|text| text.trim().parse().ok()) }
+                let pid = self
+                    .pid_file
+                    .as_ref()
+                    .and_then(|path| std::fs::read_to_string(path).ok());
+                Answer {
+                    problem: String::new(),
+                    pid: pid.and_then(|text| text.trim().parse().ok()),
+                }
             }
             // Whoever listens may hang; its pid file is no proof that it is the one.
-            Err(error) => Answer { problem: chain(&error), pid: None },
+            Err(error) => Answer {
+                problem: chain(&error),
+                pid: None,
+            },
         }
     }
 }

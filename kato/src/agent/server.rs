@@ -45,7 +45,9 @@ pub async fn serve(listener: UnixListener, desk: Arc<Desk>, open_answers: TaskTr
     let open = Arc::new(Semaphore::new(MAX_OPEN));
     loop {
         // The semaphore is never closed, so that an error cannot happen; without a permit nothing is served.
-        let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&open).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let desk = Arc::clone(&desk);
@@ -100,12 +102,111 @@ fn not_understood(line: &str, error: &serde_json::Error) -> Answer {
     }
     let theirs = serde_json::from_str::<Head>(line).map_or(0, |head| head.version);
     let message = format!("the agent does not understand the question: {error}");
-    let hint = if theirs > VERSION { "kato process restart agent" } else { "" };
-    Answer::Failed(Failure { kind: FailureKind::Refused, message, hint: hint.into(), log: Vec::new() })
+    let hint = if theirs > VERSION {
+        "kato process restart agent"
+    } else {
+        ""
+    };
+    Answer::Failed(Failure {
+        kind: FailureKind::Refused,
+        message,
+        hint: hint.into(),
+        log: Vec::new(),
+    })
 }
 
 fn encode(answer: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(answer)?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backoff::Timing;
+    use super::super::memory::Memory;
+    use super::super::process_control::fake::FakeProcesses;
+    use super::super::supervisor::Supervisor;
+    use super::*;
+    use crate::fence_api;
+    use cluster::nodes::Paths;
+    use tokio_util::sync::CancellationToken;
+
+    /// An agent without processes, and its socket.
+    fn served() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent.sock");
+        let memory = Memory::load(&directory.path().join("agent.json")).unwrap();
+        let control = Arc::new(FakeProcesses::default());
+        let desk = Desk {
+            supervisor: Supervisor::start_up(Vec::new(), control, memory, Timing::default()),
+            agent: super::super::own_info(),
+            fence: fence_api::Client::new(&Paths::from_root(Some(directory.path()))),
+            shutdown: CancellationToken::new(),
+        };
+        tokio::spawn(serve(bind(&socket).unwrap(), Arc::new(desk), TaskTracker::new()));
+        (directory, socket)
+    }
+
+    /// What the agent answers to these bytes.
+    async fn said(socket: &Path, question: &[u8]) -> String {
+        let mut stream = UnixStream::connect(socket).await.unwrap();
+        stream.write_all(question).await.unwrap();
+        let mut answer = String::new();
+        // An agent that hangs up before it has read everything may break the connection.
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_for_its_owner_alone() {
+        let (_directory, socket) = served();
+        assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        // An agent that was killed leaves it behind.
+        drop(bind(&socket).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_with_one_line() {
+        let (_directory, socket) = served();
+        let answer = said(&socket, b"{\"version\":1,\"action\":\"list\"}\n").await;
+        let Answer::Done(report) = serde_json::from_str(&answer).unwrap() else {
+            panic!("{answer}")
+        };
+        assert_eq!((report.agent.pid, report.processes.len()), (std::process::id(), 1));
+        assert!(answer.ends_with('\n'));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_understood_is_said_and_what_never_ends_is_cut_off() {
+        let (_directory, socket) = served();
+        let later = said(&socket, b"{\"version\":9,\"action\":\"fly\"}\n").await;
+        assert!(
+            later.contains("refused") && later.contains("kato process restart agent"),
+            "{later}"
+        );
+        for nonsense in [
+            b"\n".to_vec(),
+            b"\xff\xfe\n".to_vec(),
+            vec![b'x'; 2 * MAX_QUESTION as usize],
+        ] {
+            said(&socket, &nonsense).await;
+        }
+        assert!(
+            said(&socket, b"{\"version\":1,\"action\":\"list\"}\n")
+                .await
+                .contains("done")
+        );
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_keeps_nobody_from_asking() {
+        let (_directory, socket) = served();
+        let _silent = UnixStream::connect(&socket).await.unwrap();
+        assert!(
+            said(&socket, b"{\"version\":1,\"action\":\"list\"}\n")
+                .await
+                .contains("done")
+        );
+    }
 }

@@ -36,7 +36,11 @@ pub enum Error {
     External { process: Process },
     /// It is not as it was to be, in time or at all.
     #[error("{}", describe(seen, *running))]
-    NotAsWanted { seen: Box<Observed>, running: bool, log: Vec<String> },
+    NotAsWanted {
+        seen: Box<Observed>,
+        running: bool,
+        log: Vec<String>,
+    },
     /// The order could not be remembered; nothing was done.
     #[error("could not remember what is wanted of {process}")]
     Memory { process: Process, source: memory::Error },
@@ -74,11 +78,19 @@ impl Supervisor {
         // In the order of starting, so that those that are needed are there to be waited for.
         for entry in table {
             let process = entry.process;
-            let wanted = if entry.launch.is_some() { Wanted::Running } else { Wanted::External };
+            let wanted = if entry.launch.is_some() {
+                Wanted::Running
+            } else {
+                Wanted::External
+            };
             let (show, seen) = watch::channel(Observed::stopped(process, wanted));
             let wish = entry.launch.map(|launch| {
                 let (wish, wishes) = watch::channel(memory.wish(process));
-                let needs = process.needs().iter().filter_map(|need| Some(desks.get(need)?.seen.clone())).collect();
+                let needs = process
+                    .needs()
+                    .iter()
+                    .filter_map(|need| Some(desks.get(need)?.seen.clone()))
+                    .collect();
                 workers.spawn(
                     Worker {
                         launch,
@@ -97,10 +109,29 @@ impl Supervisor {
             if wish.is_none() {
                 workers.spawn(external::watch_over(Arc::clone(&entry.probe), show, timing));
             }
-            desks.insert(process, Desk { wish, seen, probe: entry.probe, log: entry.log });
+            desks.insert(
+                process,
+                Desk {
+                    wish,
+                    seen,
+                    probe: entry.probe,
+                    log: entry.log,
+                },
+            );
         }
-        let rogues = memory.all_running().into_iter().filter(|(process, _)| !desks.contains_key(process)).collect();
-        Supervisor { desks, rogues, memory, control, timing, _workers: workers }
+        let rogues = memory
+            .all_running()
+            .into_iter()
+            .filter(|(process, _)| !desks.contains_key(process))
+            .collect();
+        Supervisor {
+            desks,
+            rogues,
+            memory,
+            control,
+            timing,
+            _workers: workers,
+        }
     }
 
     /// The logs of all processes.
@@ -133,11 +164,16 @@ impl Supervisor {
             self.wish(*process, |wish, seen| {
                 // One that died is not left to its back-off.
                 let again = matches!(seen.state, State::Backoff | State::Fatal);
-                Wish { run: true, generation: wish.generation + u64::from(again) }
+                Wish {
+                    run: true,
+                    generation: wish.generation + u64::from(again),
+                }
             })?;
         }
         for process in ordered {
-            self.until_ready(process, Some(deadline)).await.map_err(|error| self.with_log(error))?;
+            self.until_ready(process, Some(deadline))
+                .await
+                .map_err(|error| self.with_log(error))?;
         }
         Ok(())
     }
@@ -148,7 +184,11 @@ impl Supervisor {
         if processes.is_empty() || self.rogues.iter().any(|(process, _)| processes.contains(process)) {
             self.stop_rogues(processes).await?;
         }
-        let here: Vec<Process> = processes.iter().copied().filter(|process| !self.is_rogue(*process)).collect();
+        let here: Vec<Process> = processes
+            .iter()
+            .copied()
+            .filter(|process| !self.is_rogue(*process))
+            .collect();
         if here.is_empty() && !processes.is_empty() {
             return Ok(());
         }
@@ -164,8 +204,13 @@ impl Supervisor {
     pub async fn restart(&self, processes: &[Process], within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
         for process in in_start_order(&self.managed(processes)?) {
-            self.wish(process, |wish, _| Wish { run: true, generation: wish.generation + 1 })?;
-            self.until_ready(process, Some(deadline)).await.map_err(|error| self.with_log(error))?;
+            self.wish(process, |wish, _| Wish {
+                run: true,
+                generation: wish.generation + 1,
+            })?;
+            self.until_ready(process, Some(deadline))
+                .await
+                .map_err(|error| self.with_log(error))?;
         }
         Ok(())
     }
@@ -181,8 +226,15 @@ impl Supervisor {
             let desk = self.desk(process)?;
             let Answer { problem, .. } = ask_after(Duration::ZERO, &*desk.probe, self.timing.answer_within).await;
             if !problem.is_empty() {
-                let seen = Box::new(Observed { problem, ..desk.seen.borrow().clone() });
-                return Err(Error::NotAsWanted { seen, running: true, log: Vec::new() });
+                let seen = Box::new(Observed {
+                    problem,
+                    ..desk.seen.borrow().clone()
+                });
+                return Err(Error::NotAsWanted {
+                    seen,
+                    running: true,
+                    log: Vec::new(),
+                });
             }
         }
         Ok(())
@@ -204,7 +256,8 @@ impl Supervisor {
         let generation = desk.wish.as_ref().map_or(0, |wish| wish.borrow().generation);
         let mut seen = desk.seen.clone();
         let over = |seen: &Observed| {
-            seen.generation >= generation && (is_so(seen) || (running && deadline.is_some() && seen.state == State::Fatal))
+            seen.generation >= generation
+                && (is_so(seen) || (running && deadline.is_some() && seen.state == State::Fatal))
         };
         let waited = match deadline {
             Some(deadline) => timeout_at(deadline, seen.wait_for(over)).await.is_ok(),
@@ -214,7 +267,11 @@ impl Supervisor {
         if waited && is_so(&last) {
             return Ok(());
         }
-        Err(Error::NotAsWanted { seen: Box::new(last), running, log: Vec::new() })
+        Err(Error::NotAsWanted {
+            seen: Box::new(last),
+            running,
+            log: Vec::new(),
+        })
     }
 
     /// The error, with what the process itself said last.
@@ -222,7 +279,9 @@ impl Supervisor {
         match error {
             Error::NotAsWanted { seen, running, .. } => {
                 let desk = self.desks.get(&seen.process);
-                let log = desk.map(|desk| logs::last_lines(&desk.log, LOG_LINES)).unwrap_or_default();
+                let log = desk
+                    .map(|desk| logs::last_lines(&desk.log, LOG_LINES))
+                    .unwrap_or_default();
                 Error::NotAsWanted { seen, running, log }
             }
             other => other,
@@ -231,9 +290,13 @@ impl Supervisor {
 
     fn wish(&self, process: Process, change: impl FnOnce(Wish, &Observed) -> Wish) -> Result<()> {
         let desk = self.desk(process)?;
-        let Some(sender) = &desk.wish else { return Err(Error::External { process }) };
+        let Some(sender) = &desk.wish else {
+            return Err(Error::External { process });
+        };
         let wish = change(*sender.borrow(), &desk.seen.borrow());
-        self.memory.set_wish(process, wish).map_err(|source| Error::Memory { process, source })?;
+        self.memory
+            .set_wish(process, wish)
+            .map_err(|source| Error::Memory { process, source })?;
         sender.send_if_modified(|present| std::mem::replace(present, wish) != wish);
         Ok(())
     }
@@ -241,7 +304,12 @@ impl Supervisor {
     /// The processes meant, all of which the agent must be able to start and stop.
     fn managed(&self, processes: &[Process]) -> Result<Vec<Process>> {
         if processes.is_empty() {
-            return Ok(self.desks.iter().filter(|(_, desk)| desk.wish.is_some()).map(|(process, _)| *process).collect());
+            return Ok(self
+                .desks
+                .iter()
+                .filter(|(_, desk)| desk.wish.is_some())
+                .map(|(process, _)| *process)
+                .collect());
         }
         for process in processes {
             if self.desk(*process)?.wish.is_none() {
@@ -262,13 +330,25 @@ impl Supervisor {
     async fn stop_rogues(&self, processes: &[Process]) -> Result<()> {
         for (process, running) in &self.rogues {
             if processes.is_empty() || processes.contains(process) {
-                end_process(&*self.control, &running.identity, &self.timing).await.map_err(|problem| {
-                    let seen = Box::new(Observed { problem, ..Observed::stopped(*process, Wanted::Stopped) });
-                    Error::NotAsWanted { seen, running: false, log: Vec::new() }
-                })?;
+                end_process(&*self.control, &running.identity, &self.timing)
+                    .await
+                    .map_err(|problem| {
+                        let seen = Box::new(Observed {
+                            problem,
+                            ..Observed::stopped(*process, Wanted::Stopped)
+                        });
+                        Error::NotAsWanted {
+                            seen,
+                            running: false,
+                            log: Vec::new(),
+                        }
+                    })?;
                 self.memory
                     .set_running(*process, None)
-                    .map_err(|source| Error::Memory { process: *process, source })?;
+                    .map_err(|source| Error::Memory {
+                        process: *process,
+                        source,
+                    })?;
             }
         }
         Ok(())
@@ -277,6 +357,15 @@ impl Supervisor {
 
 fn describe(seen: &Observed, running: bool) -> String {
     let what = if running { "is not ready" } else { "did not stop" };
-    let Observed { process, state, problem, .. } = seen;
-    if problem.is_empty() { format!("{process} {what}: it is {state}") } else { format!("{process} {what}: it is {state}: {problem}") }
+    let Observed {
+        process,
+        state,
+        problem,
+        ..
+    } = seen;
+    if problem.is_empty() {
+        format!("{process} {what}: it is {state}")
+    } else {
+        format!("{process} {what}: it is {state}: {problem}")
+    }
 }

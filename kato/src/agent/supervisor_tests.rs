@@ -47,8 +47,15 @@ struct Switch(Arc<AtomicBool>);
 #[async_trait]
 impl Probe for Switch {
     async fn ask(&self) -> Answer {
-        let problem = if self.0.load(Ordering::SeqCst) { "" } else { "it is switched off" };
-        Answer { problem: problem.to_owned(), pid: None }
+        let problem = if self.0.load(Ordering::SeqCst) {
+            ""
+        } else {
+            "it is switched off"
+        };
+        Answer {
+            problem: problem.to_owned(),
+            pid: None,
+        }
     }
 }
 
@@ -64,7 +71,12 @@ impl Node {
     fn new() -> Self {
         let ready = Switch(Arc::new(AtomicBool::new(true)));
         let directory = tempfile::tempdir().unwrap();
-        Node { directory, control: Arc::default(), ready, timing: timing() }
+        Node {
+            directory,
+            control: Arc::default(),
+            ready,
+            timing: timing(),
+        }
     }
 
     fn state_file(&self) -> PathBuf {
@@ -77,8 +89,18 @@ impl Node {
 
     fn entry(&self, process: Process, program: Option<&str>) -> Entry {
         let log = self.directory.path().join("log");
-        let launch = program.map(|program| Launch { process, program: program.into(), args: Vec::new(), log: log.clone() });
-        Entry { process, launch, probe: Arc::new(self.ready.clone()), log }
+        let launch = program.map(|program| Launch {
+            process,
+            program: program.into(),
+            args: Vec::new(),
+            log: log.clone(),
+        });
+        Entry {
+            process,
+            launch,
+            probe: Arc::new(self.ready.clone()),
+            log,
+        }
     }
 
     /// An agent that looks after fence, with this program.
@@ -87,7 +109,12 @@ impl Node {
     }
 
     fn agent_of(&self, table: Vec<Entry>) -> Supervisor {
-        Supervisor::start_up(table, Arc::clone(&self.control) as Arc<dyn ProcessControl>, self.memory(), self.timing)
+        Supervisor::start_up(
+            table,
+            Arc::clone(&self.control) as Arc<dyn ProcessControl>,
+            self.memory(),
+            self.timing,
+        )
     }
 
     fn pid(&self, program: &str) -> Option<u32> {
@@ -96,7 +123,12 @@ impl Node {
 }
 
 async fn seen(agent: &Supervisor, process: Process) -> Observed {
-    agent.list().await.into_iter().find(|seen| seen.process == process).unwrap()
+    agent
+        .list()
+        .await
+        .into_iter()
+        .find(|seen| seen.process == process)
+        .unwrap()
 }
 
 /// Wait until the process is seen so.
@@ -118,14 +150,20 @@ async fn what_is_wanted_is_started_without_an_order() {
     let agent = node.agent("fence");
     agent.ready(&[], None).await.unwrap();
     let now = seen(&agent, Process::Fence).await;
-    assert_eq!((now.state, now.pid, now.wanted), (State::Running, node.pid("fence"), Wanted::Running));
+    assert_eq!(
+        (now.state, now.pid, now.wanted),
+        (State::Running, node.pid("fence"), Wanted::Running)
+    );
 }
 
 #[tokio::test]
 async fn who_is_needed_is_ready_before_the_other_is_started() {
     let node = Node::new();
     let docker = Switch(Arc::new(AtomicBool::new(false)));
-    let first = Entry { probe: Arc::new(docker.clone()), ..node.entry(Process::Docker, Some("docker")) };
+    let first = Entry {
+        probe: Arc::new(docker.clone()),
+        ..node.entry(Process::Docker, Some("docker"))
+    };
     let agent = node.agent_of(vec![first, node.entry(Process::Fence, Some("fence"))]);
     eventually(&agent, Process::Docker, |seen| seen.problem == "it is switched off").await;
     assert_eq!(node.control.started(), ["docker"]);
@@ -139,7 +177,10 @@ async fn a_process_does_not_wait_for_ever_for_what_it_needs() {
     let mut node = Node::new();
     node.timing.needs_within = Duration::from_millis(1);
     let off = Switch(Arc::new(AtomicBool::new(false)));
-    let first = Entry { probe: Arc::new(off), ..node.entry(Process::Docker, Some("docker")) };
+    let first = Entry {
+        probe: Arc::new(off),
+        ..node.entry(Process::Docker, Some("docker"))
+    };
     let agent = node.agent_of(vec![first, node.entry(Process::Fence, Some("fence"))]);
     agent.ready(&[Process::Fence], Some(DEADLINE)).await.unwrap();
 }
@@ -153,7 +194,10 @@ async fn what_was_stopped_stays_stopped_for_the_next_agent() {
     assert_eq!(node.pid("fence"), None);
     drop(agent);
     let next = node.agent("fence");
-    eventually(&next, Process::Fence, |seen| seen.state == State::Stopped && seen.wanted == Wanted::Stopped).await;
+    eventually(&next, Process::Fence, |seen| {
+        seen.state == State::Stopped && seen.wanted == Wanted::Stopped
+    })
+    .await;
     assert_eq!(node.control.started(), ["fence"]);
     next.start(&[Process::Fence], DEADLINE).await.unwrap();
     assert_eq!(node.control.started(), ["fence", "fence"]);
@@ -179,13 +223,19 @@ async fn a_process_that_an_agent_could_not_remember_is_known_by_its_answer() {
     #[async_trait]
     impl Probe for Says {
         async fn ask(&self) -> Answer {
-            Answer { problem: String::new(), pid: Some(self.0) }
+            Answer {
+                problem: String::new(),
+                pid: Some(self.0),
+            }
         }
     }
     let node = Node::new();
     let entry = node.entry(Process::Fence, Some("fence"));
     let process = node.control.start(entry.launch.as_ref().unwrap()).await.unwrap();
-    let agent = node.agent_of(vec![Entry { probe: Arc::new(Says(process.pid)), ..entry }]);
+    let agent = node.agent_of(vec![Entry {
+        probe: Arc::new(Says(process.pid)),
+        ..entry
+    }]);
     agent.ready(&[], None).await.unwrap();
     assert_eq!(seen(&agent, Process::Fence).await.pid, Some(process.pid));
     assert_eq!(node.control.started(), ["fence"]);
@@ -232,7 +282,10 @@ async fn a_restart_answers_when_the_new_one_is_ready() {
     let first = node.pid("fence");
     agent.restart(&[Process::Fence], DEADLINE).await.unwrap();
     let now = seen(&agent, Process::Fence).await;
-    assert!(now.is_ready() && now.pid != first && now.pid == node.pid("fence"), "{now:?}");
+    assert!(
+        now.is_ready() && now.pid != first && now.pid == node.pid("fence"),
+        "{now:?}"
+    );
 }
 
 #[tokio::test]
@@ -242,7 +295,15 @@ async fn a_restart_that_one_agent_promised_is_done_by_the_next() {
     agent.ready(&[], None).await.unwrap();
     let first = node.pid("fence");
     drop(agent);
-    node.memory().set_wish(Process::Fence, Wish { run: true, generation: 1 }).unwrap();
+    node.memory()
+        .set_wish(
+            Process::Fence,
+            Wish {
+                run: true,
+                generation: 1,
+            },
+        )
+        .unwrap();
     let next = node.agent("fence");
     next.ready(&[], None).await.unwrap();
     assert_ne!(node.pid("fence"), first);
@@ -265,7 +326,10 @@ async fn not_being_ready_in_time_says_why() {
     let agent = node.agent("fence");
     eventually(&agent, Process::Fence, |seen| !seen.problem.is_empty()).await;
     let error = agent.ready(&[Process::Fence], Some(Duration::ZERO)).await.unwrap_err();
-    assert_eq!(error.to_string(), "fence is not ready: it is STARTING: it is switched off");
+    assert_eq!(
+        error.to_string(),
+        "fence is not ready: it is STARTING: it is switched off"
+    );
     node.ready.0.store(true, Ordering::SeqCst);
     agent.ready(&[Process::Fence], None).await.unwrap();
 }
@@ -278,24 +342,46 @@ async fn a_process_that_stops_answering_runs_with_a_problem() {
     node.ready.0.store(false, Ordering::SeqCst);
     let error = agent.ready(&[], Some(Duration::ZERO)).await.unwrap_err();
     assert!(error.to_string().ends_with("it is switched off"), "{error}");
-    eventually(&agent, Process::Fence, |seen| seen.state == State::Running && !seen.is_in_order()).await;
+    eventually(&agent, Process::Fence, |seen| {
+        seen.state == State::Running && !seen.is_in_order()
+    })
+    .await;
     assert_eq!(node.control.started(), ["fence"]);
 }
 
 #[tokio::test]
 async fn what_somebody_else_runs_is_watched_and_left_alone() {
     let node = Node::new();
-    let agent = node.agent_of(vec![node.entry(Process::Docker, None), node.entry(Process::Fence, Some("fence"))]);
+    let agent = node.agent_of(vec![
+        node.entry(Process::Docker, None),
+        node.entry(Process::Fence, Some("fence")),
+    ]);
     agent.ready(&[], None).await.unwrap();
     assert_eq!(seen(&agent, Process::Docker).await.wanted, Wanted::External);
     let error = agent.stop(&[Process::Docker], DEADLINE).await.unwrap_err();
-    assert!(matches!(error, Error::External { process: Process::Docker }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::External {
+                process: Process::Docker
+            }
+        ),
+        "{error}"
+    );
     agent.restart(&[], DEADLINE).await.unwrap();
     agent.stop(&[], DEADLINE).await.unwrap();
     assert_eq!(node.control.started(), ["fence", "fence"]);
     assert_eq!(seen(&agent, Process::Docker).await.state, State::Running);
     let error = agent.start(&[Process::Agent], DEADLINE).await.unwrap_err();
-    assert!(matches!(error, Error::NotHere { process: Process::Agent }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::NotHere {
+                process: Process::Agent
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -328,17 +414,34 @@ struct FileThere(PathBuf);
 impl Probe for FileThere {
     async fn ask(&self) -> Answer {
         let problem = if self.0.exists() { "" } else { "it made no file" };
-        Answer { problem: problem.to_owned(), pid: None }
+        Answer {
+            problem: problem.to_owned(),
+            pid: None,
+        }
     }
 }
 
 fn real_entry(directory: &Path) -> Entry {
     let program = directory.join("program");
-    std::fs::write(&program, "#!/bin/sh\ntouch \"$1\"\necho started\nexec tail -f /dev/null\n").unwrap();
+    std::fs::write(
+        &program,
+        "#!/bin/sh\ntouch \"$1\"\necho started\nexec tail -f /dev/null\n",
+    )
+    .unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let (log, ready) = (directory.join("logs/fence.log"), directory.join("ready"));
-    let launch = Launch { process: Process::Fence, program, args: vec![ready.clone().into()], log: log.clone() };
-    Entry { process: Process::Fence, launch: Some(launch), probe: Arc::new(FileThere(ready)), log }
+    let launch = Launch {
+        process: Process::Fence,
+        program,
+        args: vec![ready.clone().into()],
+        log: log.clone(),
+    };
+    Entry {
+        process: Process::Fence,
+        launch: Some(launch),
+        probe: Arc::new(FileThere(ready)),
+        log,
+    }
 }
 
 #[tokio::test]
@@ -347,7 +450,10 @@ async fn a_real_process_is_adopted_by_the_next_agent_and_started_again_when_it_d
     let state = directory.path().join("agent.json");
     let entry = real_entry(directory.path());
     let agent = |control: Arc<OwnProcesses>| {
-        let timing = Timing { end_within: DEADLINE, ..timing() };
+        let timing = Timing {
+            end_within: DEADLINE,
+            ..timing()
+        };
         Supervisor::start_up(vec![entry.clone()], control, Memory::load(&state).unwrap(), timing)
     };
     let first = agent(Arc::default());

@@ -33,7 +33,10 @@ pub struct Entry {
 
 /// The processes that the agent of this node looks after, in the order of starting.
 pub fn of_node(paths: &Paths, node: &NodeFile) -> Vec<Entry> {
-    process::of_roles(&node.roles).into_iter().filter_map(|process| entry(process, paths, node)).collect()
+    process::of_roles(&node.roles)
+        .into_iter()
+        .filter_map(|process| entry(process, paths, node))
+        .collect()
 }
 
 /// Where a process's output goes.
@@ -59,16 +62,31 @@ fn entry(process: Process, paths: &Paths, node: &NodeFile) -> Option<Entry> {
             let launch = node.docker.managed.then(|| dockerd(paths, node, log.clone()));
             (launch, Arc::new(DockerProbe { engine, pid_file }))
         }
-        Process::Fence => (Some(fence(paths, log.clone())), Arc::new(FenceProbe(fence_api::Client::new(paths)))),
+        Process::Fence => (
+            Some(fence(paths, log.clone())),
+            Arc::new(FenceProbe(fence_api::Client::new(paths))),
+        ),
     };
-    Some(Entry { process, launch, probe, log })
+    Some(Entry {
+        process,
+        launch,
+        probe,
+        log,
+    })
 }
 
 fn fence(paths: &Paths, log: PathBuf) -> Launch {
-    let beside = env::current_exe().ok().and_then(|own| Some(own.parent()?.join("fence")));
+    let beside = env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join("fence")));
     let program = beside.filter(|path| path.is_file()).or_else(|| installed("fence"));
     let args = vec!["--root".into(), paths.root().into()];
-    Launch { process: Process::Fence, program: program.unwrap_or_else(|| "fence".into()), args, log }
+    Launch {
+        process: Process::Fence,
+        program: program.unwrap_or_else(|| "fence".into()),
+        args,
+        log,
+    }
 }
 
 fn dockerd(paths: &Paths, node: &NodeFile, log: PathBuf) -> Launch {
@@ -96,7 +114,12 @@ fn dockerd(paths: &Paths, node: &NodeFile, log: PathBuf) -> Launch {
             set("config-file", "--config-file=", settings.into());
         }
     }
-    Launch { process: Process::Docker, program: installed("dockerd").unwrap_or_else(|| "dockerd".into()), args, log }
+    Launch {
+        process: Process::Docker,
+        program: installed("dockerd").unwrap_or_else(|| "dockerd".into()),
+        args,
+        log,
+    }
 }
 
 fn docker_pid_file(paths: &Paths) -> PathBuf {
@@ -107,7 +130,9 @@ fn docker_pid_file(paths: &Paths) -> PathBuf {
 fn configured_keys(settings: &Path) -> Vec<String> {
     let content = files::read_limited(settings, MAX_SETTINGS).unwrap_or_default();
     let parsed = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&content);
-    parsed.map(|settings| settings.keys().cloned().collect()).unwrap_or_default()
+    parsed
+        .map(|settings| settings.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -117,7 +142,13 @@ mod tests {
     use cluster::nodes::DockerSettings;
 
     fn node(managed: bool) -> NodeFile {
-        NodeFile::micro(&Name::new("one").unwrap(), DockerSettings { socket: "/s/docker.sock".into(), managed })
+        NodeFile::micro(
+            &Name::new("one").unwrap(),
+            DockerSettings {
+                socket: "/s/docker.sock".into(),
+                managed,
+            },
+        )
     }
 
     fn args(launch: &Launch) -> Vec<&str> {
@@ -147,7 +178,11 @@ mod tests {
         std::fs::write(&settings, r#"{"live-restore": true, "hosts": []}"#).unwrap();
         let launch = dockerd(&paths, &node(true), "log".into());
         let all = args(&launch);
-        assert!(!all.iter().any(|arg| arg.starts_with("--live") || arg.starts_with("--host")), "{all:?}");
+        assert!(
+            !all.iter()
+                .any(|arg| arg.starts_with("--live") || arg.starts_with("--host")),
+            "{all:?}"
+        );
         assert!(all.iter().any(|arg| arg.starts_with("--config-file=")), "{all:?}");
     }
 }

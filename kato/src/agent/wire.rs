@@ -37,7 +37,10 @@ pub enum Action {
     /// The same, and what fence says of itself now.
     Status,
     /// Wait until they are ready; without a bound for ever.
-    Ready { processes: Vec<Process>, within_ms: Option<u64> },
+    Ready {
+        processes: Vec<Process>,
+        within_ms: Option<u64>,
+    },
     /// Start them and wait until they are ready.
     Start { processes: Vec<Process>, within_ms: u64 },
     /// Stop them and wait until they have ended.
@@ -136,9 +139,19 @@ mod tests {
 
     #[test]
     fn a_question_is_one_line_of_json() {
-        let action = Action::Restart { processes: vec![Process::Fence], within_ms: 60_000 };
-        let text = serde_json::to_string(&Question { version: VERSION, action }).unwrap();
-        assert_eq!(text, r#"{"version":1,"action":"restart","processes":["fence"],"within_ms":60000}"#);
+        let action = Action::Restart {
+            processes: vec![Process::Fence],
+            within_ms: 60_000,
+        };
+        let text = serde_json::to_string(&Question {
+            version: VERSION,
+            action,
+        })
+        .unwrap();
+        assert_eq!(
+            text,
+            r#"{"version":1,"action":"restart","processes":["fence"],"within_ms":60000}"#
+        );
         let read: Question = serde_json::from_str(&text).unwrap();
         assert_eq!(read.action.within(), Some(Duration::from_secs(60)));
     }

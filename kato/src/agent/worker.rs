@@ -60,7 +60,11 @@ impl Worker {
             match self.keep(wish).await {
                 Left::Wish => deaths = 0,
                 Left::Died { problem, lived } => {
-                    deaths = if lived >= self.timing.healthy_after { 1 } else { deaths + 1 };
+                    deaths = if lived >= self.timing.healthy_after {
+                        1
+                    } else {
+                        deaths + 1
+                    };
                     self.back_off(wish, deaths, problem).await;
                 }
             }
@@ -79,7 +83,12 @@ impl Worker {
                 Duration::MAX
             }
             Err(problem) => {
-                self.show(wish, State::Stopping, self.memory.running(self.process()).as_ref(), problem);
+                self.show(
+                    wish,
+                    State::Stopping,
+                    self.memory.running(self.process()).as_ref(),
+                    problem,
+                );
                 self.timing.longest_wait
             }
         };
@@ -92,7 +101,12 @@ impl Worker {
         let running = match self.adopt_or_start(wish).await {
             Ok(Some(running)) => running,
             Ok(None) => return Left::Wish,
-            Err(problem) => return Left::Died { problem, lived: Duration::ZERO },
+            Err(problem) => {
+                return Left::Died {
+                    problem,
+                    lived: Duration::ZERO,
+                };
+            }
         };
         self.show(wish, State::Starting, Some(&running), String::new());
         let begun = Instant::now();
@@ -150,7 +164,11 @@ impl Worker {
         }
         let identity = self.control.start(&self.launch).await.map_err(|error| chain(&error))?;
         info!(process = %self.process(), pid = identity.pid, "started");
-        let running = Running { identity, generation: wish.generation, since: Timestamp::now() };
+        let running = Running {
+            identity,
+            generation: wish.generation,
+            since: Timestamp::now(),
+        };
         match self.remember(running.clone()) {
             Ok(()) => Ok(Some(running)),
             Err(problem) => {
@@ -168,18 +186,30 @@ impl Worker {
         let found = self.control.identify(pid).await.map_err(|error| chain(&error))?;
         let Some(identity) = found else { return Ok(None) };
         info!(process = %self.process(), pid, "adopted");
-        let running = Running { identity, generation: wish.generation, since: Timestamp::now() };
+        let running = Running {
+            identity,
+            generation: wish.generation,
+            since: Timestamp::now(),
+        };
         self.remember(running.clone()).map(|()| Some(running))
     }
 
     fn remember(&self, running: Running) -> Result<(), String> {
-        self.memory.set_running(self.process(), Some(running)).map_err(|error| chain(&error))
+        self.memory
+            .set_running(self.process(), Some(running))
+            .map_err(|error| chain(&error))
     }
 
     /// The remembered process, if it lives.
     async fn alive(&self) -> Result<Option<Running>, String> {
-        let Some(running) = self.memory.running(self.process()) else { return Ok(None) };
-        let alive = self.control.is_alive(&running.identity).await.map_err(|error| chain(&error))?;
+        let Some(running) = self.memory.running(self.process()) else {
+            return Ok(None);
+        };
+        let alive = self
+            .control
+            .is_alive(&running.identity)
+            .await
+            .map_err(|error| chain(&error))?;
         Ok(alive.then_some(running))
     }
 
@@ -211,7 +241,9 @@ impl Worker {
             self.end(&running).await?;
             info!(process = %self.process(), pid = running.identity.pid, "stopped");
         }
-        self.memory.set_running(self.process(), None).map_err(|error| chain(&error))
+        self.memory
+            .set_running(self.process(), None)
+            .map_err(|error| chain(&error))
     }
 
     async fn end(&self, running: &Running) -> Result<(), String> {
@@ -255,11 +287,7 @@ impl Worker {
 }
 
 /// End a process: in its own time, else at once.
-pub async fn end_process(
-    control: &dyn ProcessControl,
-    process: &Identity,
-    timing: &Timing,
-) -> Result<(), String> {
+pub async fn end_process(control: &dyn ProcessControl, process: &Identity, timing: &Timing) -> Result<(), String> {
     for (ask, within) in [(Ask::End, timing.end_within), (Ask::Die, timing.die_within)] {
         control.ask(process, ask).await.map_err(|error| chain(&error))?;
         if let Ok(ended) = timeout(within, control.ended(process)).await {
@@ -273,6 +301,9 @@ pub async fn end_process(
 /// Ask after a while; no answer in time is an answer as well.
 pub async fn ask_after(wait: Duration, probe: &dyn Probe, within: Duration) -> Answer {
     sleep(wait).await;
-    let late = || Answer { problem: format!("it gave no answer within {} s", within.as_secs_f32()), pid: None };
+    let late = || Answer {
+        problem: format!("it gave no answer within {} s", within.as_secs_f32()),
+        pid: None,
+    };
     timeout(within, probe.ask()).await.unwrap_or_else(|_| late())
 }

@@ -7,7 +7,17 @@ use crate::harness::Machine;
 
 #[test]
 fn a_command_that_does_not_exist_is_wrong_usage_and_names_the_nearest() {
-    insta::assert_snapshot!(Machine::new().kato(["completio"]), @"");
+    insta::assert_snapshot!(Machine::new().kato(["completio"]), @"
+    exit: 2
+    ---- stderr
+    error: unrecognized subcommand 'completio'
+
+      tip: a similar subcommand exists: 'completion'
+
+    Usage: kato [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]
@@ -25,7 +35,7 @@ fn the_manual_has_a_page_for_kato_and_for_each_command() {
     let directory = machine.root().join("man1");
     let ran = machine.kato(["man".as_ref(), directory.as_os_str()]);
     assert_eq!(ran.to_string(), "exit: 0\n");
-    for page in ["kato.1", "kato-completion.1"] {
+    for page in ["kato.1", "kato-config-set.1", "kato-container-run.1"] {
         assert!(directory.join(page).is_file(), "{page} is missing");
     }
 }

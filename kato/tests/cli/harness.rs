@@ -2,8 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::Write;
-use std::path::Path;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
@@ -11,14 +14,51 @@ use tempfile::TempDir;
 /// A machine of a test: a directory that serves as its root.
 pub struct Machine {
     root: TempDir,
+    program: PathBuf,
 }
 
 impl Machine {
     /// A machine on which nothing was set up.
     pub fn new() -> Self {
+        let root = tempfile::tempdir().expect("a temporary directory");
         Machine {
-            root: tempfile::tempdir().expect("a temporary directory"),
+            root,
+            program: env!("CARGO_BIN_EXE_kato").into(),
         }
+    }
+
+    /// A machine that has this shell script as its `fence`, beside a `kato` of its own, and a Docker that answers.
+    pub fn with_fence(script: &str) -> Self {
+        let mut machine = Machine::new();
+        let bin = machine.root().join("bin");
+        fs::create_dir(&bin).expect("a directory");
+        // A copy, since kato looks for fence beside where it really is.
+        fs::copy(&machine.program, bin.join("kato")).expect("a copy of kato");
+        fs::write(bin.join("fence"), format!("#!/bin/sh\n{script}\n")).expect("a script");
+        fs::set_permissions(bin.join("fence"), fs::Permissions::from_mode(0o755)).expect("an executable script");
+        machine.program = bin.join("kato");
+        machine.answer_at("docker.sock", r#"{"LiveRestoreEnabled": true}"#);
+        machine
+    }
+
+    /// Whoever asks at this socket below the root is answered so, for as long as the test runs.
+    pub fn answer_at(&self, socket: &str, json: &'static str) {
+        let socket = self.root().join(socket);
+        fs::create_dir_all(socket.parent().expect("a directory")).expect("a directory");
+        let listener = UnixListener::bind(socket).expect("a socket");
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut asked = BufReader::new(&stream).lines().map_while(Result::ok);
+                // The head ends with an empty line.
+                asked.find(String::is_empty);
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                    json.len()
+                );
+                // Who asked may be gone again.
+                let _ = (&stream).write_all(format!("{head}{json}").as_bytes());
+            }
+        });
     }
 
     /// The directory that serves as its root.
@@ -51,7 +91,7 @@ impl Machine {
 
     /// The command, for a test that runs it in its own way.
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kato"));
+        let mut command = Command::new(&self.program);
         command
             .args(args)
             .env("KATO_ROOT", self.root())

@@ -3,4 +3,7 @@
 //! One binary for all families; each family has its module, and each test its own node below a directory of its own.
 
 mod basics;
+mod config;
 mod harness;
+mod node;
+mod processes;

@@ -31,7 +31,10 @@ pub async fn run(control: &dyn ProcessControl, programs: &Programs) {
 }
 
 async fn ended(control: &dyn ProcessControl, process: &Identity) -> End {
-    timeout(DEADLINE, control.ended(process)).await.expect("it ends").expect("its end is seen")
+    timeout(DEADLINE, control.ended(process))
+        .await
+        .expect("it ends")
+        .expect("its end is seen")
 }
 
 async fn a_started_process_lives_until_it_is_told_to_end(control: &dyn ProcessControl, programs: &Programs) {
@@ -67,8 +70,14 @@ async fn a_missing_program_is_an_error(control: &dyn ProcessControl, programs: &
 
 async fn another_process_of_the_same_pid_is_not_touched(control: &dyn ProcessControl, programs: &Programs) {
     let process = control.start(&programs.obedient).await.unwrap();
-    let earlier = Identity { ticks: process.ticks.wrapping_sub(1), ..process.clone() };
-    let before_boot = Identity { boot: "another".into(), ..process.clone() };
+    let earlier = Identity {
+        ticks: process.ticks.wrapping_sub(1),
+        ..process.clone()
+    };
+    let before_boot = Identity {
+        boot: "another".into(),
+        ..process.clone()
+    };
     for other in [earlier, before_boot] {
         assert!(!control.is_alive(&other).await.unwrap());
         control.ask(&other, Ask::Die).await.unwrap();

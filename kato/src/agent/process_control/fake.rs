@@ -32,7 +32,11 @@ impl FakeProcesses {
     /// The pids of all that live, by the program's name.
     pub fn alive(&self) -> HashMap<String, u32> {
         let table = self.table();
-        table.iter().filter(|e| e.end.borrow().is_none()).map(|e| (e.name.clone(), e.identity.pid)).collect()
+        table
+            .iter()
+            .filter(|e| e.end.borrow().is_none())
+            .map(|e| (e.name.clone(), e.identity.pid))
+            .collect()
     }
 
     /// The names of all that were ever started, in that order.
@@ -43,7 +47,10 @@ impl FakeProcesses {
     /// Let the process of this name die.
     pub fn crash(&self, name: &str, end: End) {
         let table = self.table();
-        for entry in table.iter().filter(|entry| entry.name == name && entry.end.borrow().is_none()) {
+        for entry in table
+            .iter()
+            .filter(|entry| entry.name == name && entry.end.borrow().is_none())
+        {
             entry.end.send_replace(Some(end));
         }
     }
@@ -55,24 +62,41 @@ impl ProcessControl for FakeProcesses {
         let name = launch.program.file_name().unwrap().to_str().unwrap().to_owned();
         if name == "missing" {
             let source = io::Error::from(io::ErrorKind::NotFound);
-            return Err(Error { attempt: format!("start {name}"), source });
+            return Err(Error {
+                attempt: format!("start {name}"),
+                source,
+            });
         }
         let code = name.strip_prefix("exit-").map(|code| End::Code(code.parse().unwrap()));
         let mut table = self.table();
         let number = u32::try_from(table.len()).unwrap();
-        let identity = Identity { pid: 1000 + number, ticks: 7 + u64::from(number), boot: "this".into() };
-        table.push(Entry { identity: identity.clone(), name, end: watch::Sender::new(code) });
+        let identity = Identity {
+            pid: 1000 + number,
+            ticks: 7 + u64::from(number),
+            boot: "this".into(),
+        };
+        table.push(Entry {
+            identity: identity.clone(),
+            name,
+            end: watch::Sender::new(code),
+        });
         Ok(identity)
     }
 
     async fn identify(&self, pid: u32) -> Result<Option<Identity>> {
         let table = self.table();
-        let found = table.iter().find(|entry| entry.identity.pid == pid && entry.end.borrow().is_none());
+        let found = table
+            .iter()
+            .find(|entry| entry.identity.pid == pid && entry.end.borrow().is_none());
         Ok(found.map(|entry| entry.identity.clone()))
     }
 
     async fn ended(&self, process: &Identity) -> Result<End> {
-        let found = self.table().iter().find(|entry| entry.identity == *process).map(|entry| entry.end.subscribe());
+        let found = self
+            .table()
+            .iter()
+            .find(|entry| entry.identity == *process)
+            .map(|entry| entry.end.subscribe());
         let Some(mut end) = found else { return Ok(End::Unknown) };
         let ended = end.wait_for(Option::is_some).await.unwrap();
         Ok(ended.unwrap())

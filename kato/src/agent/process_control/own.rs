@@ -42,7 +42,10 @@ impl OwnProcesses {
 #[async_trait]
 impl ProcessControl for OwnProcesses {
     async fn start(&self, launch: &Launch) -> Result<Identity> {
-        let failed = |source| Error { attempt: format!("start {}", launch.program.display()), source };
+        let failed = |source| Error {
+            attempt: format!("start {}", launch.program.display()),
+            source,
+        };
         let boot = boot_id().map_err(failed)?;
         let mut child = spawn(launch).map_err(failed)?;
         let pid = child.id();
@@ -61,18 +64,28 @@ impl ProcessControl for OwnProcesses {
     }
 
     async fn identify(&self, pid: u32) -> Result<Option<Identity>> {
-        let failed = |source| Error { attempt: format!("look at process {pid}"), source };
+        let failed = |source| Error {
+            attempt: format!("look at process {pid}"),
+            source,
+        };
         let found = match stat(pid) {
             Ok(found) if !found.is_dead() => found,
             Ok(_) => return Ok(None),
             Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        Ok(Some(Identity { pid, ticks: found.ticks, boot: boot_id().map_err(failed)? }))
+        Ok(Some(Identity {
+            pid,
+            ticks: found.ticks,
+            boot: boot_id().map_err(failed)?,
+        }))
     }
 
     async fn ended(&self, process: &Identity) -> Result<End> {
-        let failed = |source| Error { attempt: format!("wait for process {}", process.pid), source };
+        let failed = |source| Error {
+            attempt: format!("wait for process {}", process.pid),
+            source,
+        };
         if let Some(handle) = self.open(process).await? {
             // SAFETY: an owned descriptor stays open and the same until it is dropped, which is after it was deregistered.
             let handle = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) };
@@ -91,14 +104,19 @@ impl ProcessControl for OwnProcesses {
     }
 
     async fn ask(&self, process: &Identity, ask: Ask) -> Result<()> {
-        let Some(handle) = self.open(process).await? else { return Ok(()) };
+        let Some(handle) = self.open(process).await? else {
+            return Ok(());
+        };
         let signal = match ask {
             Ask::End => Signal::TERM,
             Ask::Die => Signal::KILL,
         };
         match pidfd_send_signal(handle, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(errno) => Err(Error { attempt: format!("signal process {}", process.pid), source: errno.into() }),
+            Err(errno) => Err(Error {
+                attempt: format!("signal process {}", process.pid),
+                source: errno.into(),
+            }),
         }
     }
 }
@@ -106,8 +124,13 @@ impl ProcessControl for OwnProcesses {
 impl OwnProcesses {
     /// A handle of this very process, `None` where it has ended.
     async fn open(&self, process: &Identity) -> Result<Option<OwnedFd>> {
-        let failed = |source| Error { attempt: format!("open process {}", process.pid), source };
-        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        let failed = |source| Error {
+            attempt: format!("open process {}", process.pid),
+            source,
+        };
+        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else {
+            return Ok(None);
+        };
         let handle = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
             Ok(handle) => handle,
             Err(rustix::io::Errno::SRCH) => return Ok(None),
@@ -122,7 +145,11 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
     if let Some(directory) = launch.log.parent() {
         fs::create_dir_all(directory)?;
     }
-    let log = OpenOptions::new().create(true).append(true).mode(0o640).open(&launch.log)?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o640)
+        .open(&launch.log)?;
     Command::new(&launch.program)
         .args(&launch.args)
         .current_dir("/")
@@ -147,7 +174,8 @@ impl Stat {
 
 fn stat(pid: u32) -> io::Result<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse_stat(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the state of the process is not readable"))
+    parse_stat(&text)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the state of the process is not readable"))
 }
 
 /// The program's name is in parentheses and may hold anything, so that fields are counted from the last one: the
@@ -198,7 +226,10 @@ mod tests {
             obedient: launch("exec tail -f /dev/null"),
             stubborn: launch("trap '' TERM; exec tail -f /dev/null"),
             ends_with_3: launch("exit 3"),
-            missing: Launch { program: directory.path().join("no-such-program"), ..launch("") },
+            missing: Launch {
+                program: directory.path().join("no-such-program"),
+                ..launch("")
+            },
         };
         conformance::run(&OwnProcesses::default(), &programs).await;
     }
