@@ -74,17 +74,17 @@ pub struct Container {
     pub labels: Labels,
     pub image: ImageId,
     pub state: ContainerState,
-    /// The first process on the host while running, else 0. Only [`Engine::inspect`] fills it.
+    /// The first process on the host while running, else 0. Only [`crate::Engine::inspect`] fills it.
     pub pid: i32,
     /// Seconds since 1970.
     pub created: i64,
-    /// Empty unless running on a network. Only [`Engine::inspect`] fills it.
+    /// Empty unless running on a network. Only [`crate::Engine::inspect`] fills it.
     pub ip: String,
-    /// The container's end of the network. Only [`Engine::inspect`] fills it.
+    /// The container's end of the network. Only [`crate::Engine::inspect`] fills it.
     pub gateway: String,
-    /// The kernel killed it for memory. Only [`Engine::inspect`] fills it.
+    /// The kernel killed it for memory. Only [`crate::Engine::inspect`] fills it.
     pub oom_killed: bool,
-    /// Of the last first process, where one ended. Only [`Engine::inspect`] fills it.
+    /// Of the last first process, where one ended. Only [`crate::Engine::inspect`] fills it.
     pub exit_code: Option<i64>,
 }
 

@@ -24,7 +24,7 @@ pub struct Image {
     pub created: String,
     pub os: String,
     pub architecture: String,
-    /// What the image runs: entrypoint and command together. Only [`Engine::image`] and the calls that make an image
+    /// What the image runs: entrypoint and command together. Only [`crate::Engine::image`] and the calls that make an image
     /// fill it and what follows.
     pub command: Vec<String>,
     pub env: Vec<String>,

@@ -4,15 +4,22 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::bounded;
 use common::dockerd::Dockerd;
 use engine::conformance::Bench;
-use engine::docker::Docker;
+use engine::docker::{Docker, Timeouts};
 use engine::{ContainerId, Engine, Error, EventKind, Labels, Limits, Result};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-/// More than any of the client's bounds; the calls are what is counted here, not the time.
+/// Bounds for calls that are to reach them.
+const SOON: Timeouts = Timeouts {
+    call: Duration::from_secs(2),
+    idle: Duration::from_secs(2),
+    transfer: Duration::from_secs(20),
+};
 const CALLS_WHILE_FROZEN: usize = 10;
 
 /// The errors of every kind of call.
@@ -121,6 +128,7 @@ async fn a_frozen_engine_times_out_and_heals() {
 
     let open = open_files();
     dockerd.freeze();
+    docker.set_timeouts(SOON);
     for (call, error) in bounded("calls on a frozen engine", errors(&docker)).await {
         assert!(
             matches!(error, Error::TimedOut { .. }) && error.is_temporary(),
@@ -134,6 +142,7 @@ async fn a_frozen_engine_times_out_and_heals() {
     common::until("connections given up are closed", || open_files() <= open).await;
 
     dockerd.thaw();
+    docker.set_timeouts(Timeouts::default());
     docker.version().await.expect("the same client after the freeze");
     let name = "fence-test-thawed:1";
     docker.import(name, common::busybox("thawed")).await.unwrap();
@@ -148,7 +157,7 @@ async fn a_socket_nobody_listens_on_is_unavailable() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("docker.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    let docker = Docker::connect(&socket, engine::docker::Timeouts::default());
+    let docker = Docker::connect(&socket, Timeouts::default());
     let error = docker.version().await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable { endpoint, .. } if *endpoint == socket.display().to_string()));
     assert!(error.to_string().contains("refused"), "{error}");

@@ -42,6 +42,7 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// A bench with an id of its own.
     pub fn new(engine: Arc<dyn Engine>, image: &str) -> Bench {
         Bench {
             engine,
@@ -84,6 +85,7 @@ impl Bench {
         }
     }
 
+    /// What every container made here carries.
     pub fn labels(&self) -> Labels {
         Labels::from([(LABEL.to_owned(), self.id.clone())])
     }

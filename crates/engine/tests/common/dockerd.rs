@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use engine::Engine;
 use engine::docker::{Docker, Timeouts};
@@ -29,17 +28,8 @@ impl Dockerd {
         self.folder.path().join("docker.sock")
     }
 
-    /// A client whose calls give up soon.
     pub fn client(&self) -> Docker {
-        let soon = Duration::from_secs(2);
-        Docker::connect(
-            &self.socket(),
-            Timeouts {
-                call: soon,
-                idle: soon,
-                transfer: Duration::from_secs(20),
-            },
-        )
+        Docker::connect(&self.socket(), Timeouts::default())
     }
 
     /// Starts it and waits until it answers.
@@ -71,9 +61,9 @@ impl Dockerd {
             .spawn()
             .expect("dockerd starts (package docker.io)");
         self.program = Some(Program(child));
-        let patient = Docker::connect(&self.socket(), Timeouts::default());
+        let client = self.client();
         let answers = async {
-            while patient.version().await.is_err() {
+            while client.version().await.is_err() {
                 tokio::time::sleep(POLL).await;
             }
         };
