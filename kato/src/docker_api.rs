@@ -66,7 +66,10 @@ pub struct Engine {
 impl Engine {
     /// The engine at this socket; each call takes at most `bound`.
     pub fn new(socket: &Path, bound: Duration) -> Self {
-        Engine { socket: socket.to_path_buf(), bound }
+        Engine {
+            socket: socket.to_path_buf(),
+            bound,
+        }
     }
 
     /// Whether it answers.
@@ -89,16 +92,25 @@ impl Engine {
     }
 
     fn odd(&self, problem: String) -> Error {
-        Error::Answer { socket: self.socket.clone(), problem }
+        Error::Answer {
+            socket: self.socket.clone(),
+            problem,
+        }
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, Error> {
-        let timed_out = Error::TimedOut { socket: self.socket.clone(), bound: self.bound };
+        let timed_out = Error::TimedOut {
+            socket: self.socket.clone(),
+            bound: self.bound,
+        };
         timeout(self.bound, self.exchange(path)).await.unwrap_or(Err(timed_out))
     }
 
     async fn exchange(&self, path: &str) -> Result<Bytes, Error> {
-        let unreachable = |source| Error::Unreachable { socket: self.socket.clone(), source };
+        let unreachable = |source| Error::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        };
         let odd = |error: hyper::Error| self.odd(error.to_string());
         let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(odd)?;
@@ -157,7 +169,9 @@ mod tests {
         let (directory, socket) = served(None);
         let hung = Engine::new(&socket, Duration::from_millis(50)).ping().await;
         assert!(matches!(hung, Err(Error::TimedOut { .. })), "{hung:?}");
-        let gone = Engine::new(&directory.path().join("none"), Duration::from_secs(10)).ping().await;
+        let gone = Engine::new(&directory.path().join("none"), Duration::from_secs(10))
+            .ping()
+            .await;
         assert!(matches!(gone, Err(Error::Unreachable { .. })), "{gone:?}");
     }
 }

@@ -129,7 +129,9 @@ impl Ui {
 
 /// A time as people read it: of this machine's zone, to the second.
 pub fn time(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    time.to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
 }
 
 /// A line on the terminal that shows that something goes on; it vanishes when dropped.

@@ -6,8 +6,9 @@ use cluster::process::{Observed, Process, State, Wanted};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::supervisor::{self, Supervisor};
-use super::wire::{Action, AgentInfo, Answer, Failure, FailureKind, Report};
+use super::error::{self, Error};
+use super::supervisor::Supervisor;
+use super::wire::{Action, AgentInfo, Answer, Failure, FailureKind, LONGEST, Report};
 use crate::error::chain;
 use crate::fence_api::{self, wire::Status};
 
@@ -36,9 +37,9 @@ impl Desk {
         }
     }
 
-    async fn act(&self, action: Action) -> supervisor::Result<()> {
+    async fn act(&self, action: Action) -> error::Result<()> {
         let within = action.within();
-        let bound = within.unwrap_or(Duration::MAX);
+        let bound = within.unwrap_or(LONGEST);
         match action {
             Action::List | Action::Status => Ok(()),
             Action::Ready { processes, .. } if !processes.is_empty() && without_agent(&processes).is_empty() => Ok(()),
@@ -95,8 +96,7 @@ pub async fn ask_fence(fence: &fence_api::Client) -> (Option<Status>, String) {
     }
 }
 
-fn failure(error: supervisor::Error) -> Failure {
-    use supervisor::Error;
+fn failure(error: Error) -> Failure {
     let message = chain(&error);
     let (kind, hint, log) = match error {
         Error::NotHere { .. } => (FailureKind::NotFound, "kato process list".to_owned(), Vec::new()),

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | [`table`] | how each process is started and asked |
 //! | [`worker`] | keeps one process as it is wanted; [`external`] only looks at one |
-//! | [`supervisor`] | all of them: orders and their effect |
+//! | [`supervisor`] | all of them: orders and their effect; [`rogues`] has those that no role wants |
 //! | [`memory`] | what is wanted and what runs, on disk |
 //! | [`process_control`] | starting, watching and ending processes |
 //! | [`probe`], [`backoff`], [`logs`] | whether a process is ready, when it is tried again, its log |
@@ -20,6 +20,7 @@ pub mod backoff;
 pub mod client;
 pub mod desk;
 pub mod detach;
+mod error;
 mod external;
 pub mod glance;
 mod lock;
@@ -27,6 +28,7 @@ mod logs;
 mod memory;
 mod probe;
 mod process_control;
+mod rogues;
 mod server;
 mod supervisor;
 #[cfg(test)]

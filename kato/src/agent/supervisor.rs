@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster::process::{Observed, Process, State, Wanted, in_start_order, in_stop_order};
@@ -14,50 +14,35 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::backoff::Timing;
+use super::error::{Error, Result};
 use super::external;
 use super::logs;
-use super::memory::{self, Memory, Running, Wish};
+use super::memory::{Memory, Wish};
 use super::probe::{Answer, Probe};
 use super::process_control::ProcessControl;
+use super::rogues::Rogues;
 use super::table::Entry;
-use super::worker::{Worker, ask_after, end_process};
+use super::worker::{Worker, ask_after};
 
 /// How many lines of a failing process's log are shown.
 const LOG_LINES: usize = 20;
 
-/// Why an order was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The node has no such process.
-    #[error("{process} is no process of this node")]
-    NotHere { process: Process },
-    /// Somebody else starts and stops it.
-    #[error("{process} was on this machine before it became a node and is not started or stopped by kato")]
-    External { process: Process },
-    /// It is not as it was to be, in time or at all.
-    #[error("{}", describe(seen, *running))]
-    NotAsWanted {
-        seen: Box<Observed>,
-        running: bool,
-        log: Vec<String>,
-    },
-    /// The order could not be remembered; nothing was done.
-    #[error("could not remember what is wanted of {process}")]
-    Memory { process: Process, source: memory::Error },
-}
-
-/// The result of an order.
-pub type Result<T> = std::result::Result<T, Error>;
-
 /// The node's processes.
 pub struct Supervisor {
     desks: BTreeMap<Process, Desk>,
-    rogues: Vec<(Process, Running)>,
+    rogues: Rogues,
+    shared: Shared,
+    /// Held while a wish is changed, so that what is remembered and what is told to workers is the same.
+    one_order: Mutex<()>,
+    /// Dropped with the supervisor; the processes stay.
+    _workers: JoinSet<()>,
+}
+
+/// What all workers share.
+struct Shared {
     memory: Arc<Memory>,
     control: Arc<dyn ProcessControl>,
     timing: Timing,
-    /// Dropped with the supervisor; the processes stay.
-    _workers: JoinSet<()>,
 }
 
 /// What is needed to deal with one process.
@@ -69,67 +54,76 @@ struct Desk {
     log: PathBuf,
 }
 
+impl Desk {
+    /// Begin to look after one process; `needed` are those before it in the order of starting.
+    fn open(entry: Entry, needed: &BTreeMap<Process, Desk>, shared: &Shared, workers: &mut JoinSet<()>) -> Self {
+        let process = entry.process;
+        let (probe, log) = (entry.probe, entry.log);
+        let Some(launch) = entry.launch else {
+            let (show, seen) = watch::channel(Observed::stopped(process, Wanted::External));
+            workers.spawn(external::watch_over(Arc::clone(&probe), show, shared.timing));
+            return Desk {
+                wish: None,
+                seen,
+                probe,
+                log,
+            };
+        };
+        let (show, seen) = watch::channel(Observed::stopped(process, Wanted::Running));
+        let (wish, wishes) = watch::channel(shared.memory.wish(process));
+        let needs = process
+            .needs()
+            .iter()
+            .filter_map(|need| Some(needed.get(need)?.seen.clone()))
+            .collect();
+        let worker = Worker {
+            launch,
+            probe: Arc::clone(&probe),
+            control: Arc::clone(&shared.control),
+            memory: Arc::clone(&shared.memory),
+            timing: shared.timing,
+            needs,
+            wish: wishes,
+            seen: show,
+        };
+        workers.spawn(worker.run());
+        Desk {
+            wish: Some(wish),
+            seen,
+            probe,
+            log,
+        }
+    }
+}
+
 impl Supervisor {
     /// Begin to look after these processes as it was last wanted of them.
     pub fn start_up(table: Vec<Entry>, control: Arc<dyn ProcessControl>, memory: Memory, timing: Timing) -> Self {
-        let memory = Arc::new(memory);
-        let mut desks: BTreeMap<Process, Desk> = BTreeMap::new();
+        let shared = Shared {
+            memory: Arc::new(memory),
+            control,
+            timing,
+        };
+        let mut desks = BTreeMap::new();
         let mut workers = JoinSet::new();
         // In the order of starting, so that those that are needed are there to be waited for.
         for entry in table {
             let process = entry.process;
-            let wanted = if entry.launch.is_some() {
-                Wanted::Running
-            } else {
-                Wanted::External
-            };
-            let (show, seen) = watch::channel(Observed::stopped(process, wanted));
-            let wish = entry.launch.map(|launch| {
-                let (wish, wishes) = watch::channel(memory.wish(process));
-                let needs = process
-                    .needs()
-                    .iter()
-                    .filter_map(|need| Some(desks.get(need)?.seen.clone()))
-                    .collect();
-                workers.spawn(
-                    Worker {
-                        launch,
-                        probe: Arc::clone(&entry.probe),
-                        control: Arc::clone(&control),
-                        memory: Arc::clone(&memory),
-                        timing,
-                        needs,
-                        wish: wishes,
-                        seen: show.clone(),
-                    }
-                    .run(),
-                );
-                wish
-            });
-            if wish.is_none() {
-                workers.spawn(external::watch_over(Arc::clone(&entry.probe), show, timing));
-            }
-            desks.insert(
-                process,
-                Desk {
-                    wish,
-                    seen,
-                    probe: entry.probe,
-                    log: entry.log,
-                },
-            );
+            let desk = Desk::open(entry, &desks, &shared, &mut workers);
+            desks.insert(process, desk);
         }
-        let rogues = memory
-            .all_running()
-            .into_iter()
-            .filter(|(process, _)| !desks.contains_key(process))
-            .collect();
-        Supervisor {
-            desks,
-            rogues,
+        let Shared {
             memory,
             control,
             timing,
+        } = &shared;
+        let known = |process: Process| desks.contains_key(&process);
+        let rogues = Rogues::beside(known, Arc::clone(memory), Arc::clone(control), *timing);
+        Supervisor {
+            desks,
+            rogues,
+            shared,
+            one_order: Mutex::new(()),
             _workers: workers,
         }
     }
@@ -142,17 +136,7 @@ impl Supervisor {
     /// What is seen of all processes.
     pub async fn list(&self) -> Vec<Observed> {
         let mut all: Vec<Observed> = self.desks.values().map(|desk| desk.seen.borrow().clone()).collect();
-        for (process, running) in &self.rogues {
-            if self.control.is_alive(&running.identity).await.unwrap_or(true) {
-                all.push(Observed {
-                    state: State::Rogue,
-                    pid: Some(running.identity.pid),
-                    since: Some(running.since),
-                    problem: "it runs, and no role of this node has it".into(),
-                    ..Observed::stopped(*process, Wanted::Stopped)
-                });
-            }
-        }
+        all.extend(self.rogues.list().await);
         all
     }
 
@@ -181,13 +165,16 @@ impl Supervisor {
     /// Stop these, or all, one after the other; answered when they have ended. They stay stopped.
     pub async fn stop(&self, processes: &[Process], within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
-        if processes.is_empty() || self.rogues.iter().any(|(process, _)| processes.contains(process)) {
-            self.stop_rogues(processes).await?;
-        }
+        let failed = |seen| Error::NotAsWanted {
+            seen: Box::new(seen),
+            running: false,
+            log: Vec::new(),
+        };
+        self.rogues.stop(processes).await.map_err(failed)?;
         let here: Vec<Process> = processes
             .iter()
             .copied()
-            .filter(|process| !self.is_rogue(*process))
+            .filter(|process| !self.rogues.has(*process))
             .collect();
         if here.is_empty() && !processes.is_empty() {
             return Ok(());
@@ -224,7 +211,8 @@ impl Supervisor {
             self.until_ready(process, deadline).await?;
             // What was seen may be some seconds old.
             let desk = self.desk(process)?;
-            let Answer { problem, .. } = ask_after(Duration::ZERO, &*desk.probe, self.timing.answer_within).await;
+            let Answer { problem, .. } =
+                ask_after(Duration::ZERO, &*desk.probe, self.shared.timing.answer_within).await;
             if !problem.is_empty() {
                 let seen = Box::new(Observed {
                     problem,
@@ -293,8 +281,10 @@ impl Supervisor {
         let Some(sender) = &desk.wish else {
             return Err(Error::External { process });
         };
+        let _one = self.one_order.lock().unwrap_or_else(PoisonError::into_inner);
         let wish = change(*sender.borrow(), &desk.seen.borrow());
-        self.memory
+        self.shared
+            .memory
             .set_wish(process, wish)
             .map_err(|source| Error::Memory { process, source })?;
         sender.send_if_modified(|present| std::mem::replace(present, wish) != wish);
@@ -321,51 +311,5 @@ impl Supervisor {
 
     fn desk(&self, process: Process) -> Result<&Desk> {
         self.desks.get(&process).ok_or(Error::NotHere { process })
-    }
-
-    fn is_rogue(&self, process: Process) -> bool {
-        self.rogues.iter().any(|(rogue, _)| *rogue == process)
-    }
-
-    async fn stop_rogues(&self, processes: &[Process]) -> Result<()> {
-        for (process, running) in &self.rogues {
-            if processes.is_empty() || processes.contains(process) {
-                end_process(&*self.control, &running.identity, &self.timing)
-                    .await
-                    .map_err(|problem| {
-                        let seen = Box::new(Observed {
-                            problem,
-                            ..Observed::stopped(*process, Wanted::Stopped)
-                        });
-                        Error::NotAsWanted {
-                            seen,
-                            running: false,
-                            log: Vec::new(),
-                        }
-                    })?;
-                self.memory
-                    .set_running(*process, None)
-                    .map_err(|source| Error::Memory {
-                        process: *process,
-                        source,
-                    })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn describe(seen: &Observed, running: bool) -> String {
-    let what = if running { "is not ready" } else { "did not stop" };
-    let Observed {
-        process,
-        state,
-        problem,
-        ..
-    } = seen;
-    if problem.is_empty() {
-        format!("{process} {what}: it is {state}")
-    } else {
-        format!("{process} {what}: it is {state}: {problem}")
     }
 }

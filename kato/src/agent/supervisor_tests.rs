@@ -14,12 +14,13 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::backoff::Timing;
+use super::error::Error;
 use super::memory::{Memory, Wish};
 use super::probe::{Answer, Probe};
 use super::process_control::fake::FakeProcesses;
 use super::process_control::own::OwnProcesses;
 use super::process_control::{Ask, End, Launch, ProcessControl};
-use super::supervisor::{Error, Supervisor};
+use super::supervisor::Supervisor;
 use super::table::Entry;
 
 /// Longer than anything here takes on a busy machine.

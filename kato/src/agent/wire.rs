@@ -17,6 +17,8 @@ pub const VERSION: u32 = 1;
 pub const MAX_QUESTION: u64 = 16 * 1024;
 /// The longest answer, in bytes.
 pub const MAX_ANSWER: u64 = 1024 * 1024;
+/// The longest that anything is waited for with a bound: a year.
+pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// A question with the version of its language.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,13 +56,14 @@ pub enum Action {
 impl Action {
     /// How long the agent may take for it, apart from answering; `None` = for ever.
     pub fn within(&self) -> Option<Duration> {
-        match self {
+        let within = match self {
             Action::List | Action::Status | Action::Leave => Some(Duration::ZERO),
             Action::Ready { within_ms, .. } => within_ms.map(Duration::from_millis),
             Action::Start { within_ms, .. } | Action::Stop { within_ms, .. } | Action::Restart { within_ms, .. } => {
                 Some(Duration::from_millis(*within_ms))
             }
-        }
+        };
+        within.map(|within| within.min(LONGEST))
     }
 }
 
@@ -154,6 +157,23 @@ mod tests {
         );
         let read: Question = serde_json::from_str(&text).unwrap();
         assert_eq!(read.action.within(), Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_bound_beyond_all_reason_is_a_year() {
+        let action = Action::Ready {
+            processes: Vec::new(),
+            within_ms: Some(u64::MAX),
+        };
+        assert_eq!(action.within(), Some(LONGEST));
+        assert_eq!(
+            Action::Ready {
+                processes: Vec::new(),
+                within_ms: None
+            }
+            .within(),
+            None
+        );
     }
 
     #[test]

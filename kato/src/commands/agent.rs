@@ -32,7 +32,11 @@ pub async fn run(context: &Context, args: &AgentArgs) -> Result<Exit> {
     detach::keep_files_from_children().map_err(|error| Error::failed("could not look at open files").because(error))?;
     let filter = EnvFilter::try_new(&args.log);
     let filter = filter.map_err(|error| Error::usage(format!("{:?} is not a log filter", args.log)).because(error))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     agent::run(&context.paths).await?;
     Ok(Exit::Done)
 }

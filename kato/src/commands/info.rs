@@ -59,7 +59,10 @@ fn gather(paths: &Paths) -> Result<Info> {
         node: node.name.to_string(),
         id: node.id.to_string(),
         kind: node.kind,
-        roles: Roles { assigned: node.roles, available: Role::ALL.to_vec() },
+        roles: Roles {
+            assigned: node.roles,
+            available: Role::ALL.to_vec(),
+        },
         addresses: addresses()?,
         version: env!("CARGO_PKG_VERSION"),
         docker: node.docker,
@@ -93,19 +96,44 @@ fn addresses() -> Result<Vec<IpAddr>> {
 
 fn print(context: &Context, info: &Info) -> Result<()> {
     let names = |roles: &[Role]| roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ");
-    let addresses = info.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
-    let engine = if info.docker.managed { "started by the agent" } else { "was there before the node" };
+    let addresses = info
+        .addresses
+        .iter()
+        .map(IpAddr::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let engine = if info.docker.managed {
+        "started by the agent"
+    } else {
+        "was there before the node"
+    };
     let mut lines = vec![
         ("node", info.node.clone()),
         ("id", info.id.clone()),
-        ("kind", match info.kind { Kind::Micro => "micro cloud (one node)".to_owned() }),
+        (
+            "kind",
+            match info.kind {
+                Kind::Micro => "micro cloud (one node)".to_owned(),
+            },
+        ),
         ("roles", names(&info.roles.assigned)),
         ("available", names(&info.roles.available)),
-        ("addresses", if addresses.is_empty() { "none but loopback".to_owned() } else { addresses }),
+        (
+            "addresses",
+            if addresses.is_empty() {
+                "none but loopback".to_owned()
+            } else {
+                addresses
+            },
+        ),
         ("version", info.version.to_owned()),
         ("docker", format!("{} ({engine})", info.docker.socket.display())),
     ];
-    lines.extend(info.paths.iter().map(|(name, path)| (*name, path.display().to_string())));
+    lines.extend(
+        info.paths
+            .iter()
+            .map(|(name, path)| (*name, path.display().to_string())),
+    );
     for (name, value) in lines {
         context.ui.line(&format!("{name:<14} {value}"))?;
     }

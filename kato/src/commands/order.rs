@@ -40,7 +40,11 @@ pub async fn give(
     if processes.is_empty() {
         return Ok(Exit::Done);
     }
-    let names = processes.iter().map(|process| process.name()).collect::<Vec<_>>().join(", ");
+    let names = processes
+        .iter()
+        .map(|process| process.name())
+        .collect::<Vec<_>>()
+        .join(", ");
     let progress = context.ui.progress(&names);
     let report = client::ask(&context.paths, action(processes.clone())).await?;
     drop(progress);

@@ -66,7 +66,11 @@ pub async fn start(context: &Context, args: &StartArgs) -> Result<Exit> {
         context.ui.say("agent started");
     }
     let within_ms = args.which.within.millis();
-    order::give(context, processes, "started", |processes| Action::Start { processes, within_ms }).await
+    order::give(context, processes, "started", |processes| Action::Start {
+        processes,
+        within_ms,
+    })
+    .await
 }
 
 /// Stop.
@@ -75,7 +79,11 @@ pub async fn stop(context: &Context, args: &StopArgs) -> Result<Exit> {
     let processes = args.which.processes(&node)?;
     let within_ms = args.which.within.millis();
     if !args.which.roles.is_empty() {
-        return order::give(context, processes, "stopped", |processes| Action::Stop { processes, within_ms }).await;
+        return order::give(context, processes, "stopped", |processes| Action::Stop {
+            processes,
+            within_ms,
+        })
+        .await;
     }
     if !client::is_there(&context.paths).await {
         agent::stop_without_agent(&context.paths, args.which.within.duration()).await?;
@@ -83,10 +91,19 @@ pub async fn stop(context: &Context, args: &StopArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     // Without names, so that it is also for what no role of the node has any more.
-    client::ask(&context.paths, Action::Stop { processes: Vec::new(), within_ms }).await?;
+    client::ask(
+        &context.paths,
+        Action::Stop {
+            processes: Vec::new(),
+            within_ms,
+        },
+    )
+    .await?;
     client::ask(&context.paths, Action::Leave).await?;
     detach::gone(&context.paths).await?;
-    context.ui.say("all processes and the agent are stopped; app containers go on running");
+    context
+        .ui
+        .say("all processes and the agent are stopped; app containers go on running");
     Ok(Exit::Done)
 }
 
@@ -98,7 +115,11 @@ pub async fn restart(context: &Context, args: &RestartArgs) -> Result<Exit> {
         context.ui.say("agent started");
     }
     let within_ms = args.which.within.millis();
-    order::give(context, processes, "restarted", |processes| Action::Restart { processes, within_ms }).await
+    order::give(context, processes, "restarted", |processes| Action::Restart {
+        processes,
+        within_ms,
+    })
+    .await
 }
 
 impl Which {

@@ -73,9 +73,16 @@ async fn micro(context: &Context, args: &MicroArgs) -> Result<Exit> {
     tree.map_err(|error| Error::failed("could not make the config tree").because(error))?;
     // Last, so that a set-up that broke off is no node yet.
     node.save(paths)?;
-    context.ui.detail(&format!("node {} ({}) is set up in {}", node.name, node.id, paths.etc().display()));
+    context.ui.detail(&format!(
+        "node {} ({}) is set up in {}",
+        node.name,
+        node.id,
+        paths.etc().display()
+    ));
     if args.no_start {
-        context.ui.line(&format!("Node {} is set up.\n\nNext: kato start", node.name))?;
+        context
+            .ui
+            .line(&format!("Node {} is set up.\n\nNext: kato start", node.name))?;
         return Ok(Exit::Done);
     }
     start(context, args, &node).await
@@ -87,14 +94,18 @@ fn present(node: NodeFile, args: &MicroArgs) -> Result<NodeFile> {
         Kind::Micro => {}
     }
     let other = |what: &str, is: &str, given: &str| {
-        Err(Error::refused(format!("this machine is a node already, with the {what} {is} and not {given}"))
-            .hint("kato node setup micro, without that option, makes what is missing"))
+        Err(Error::refused(format!(
+            "this machine is a node already, with the {what} {is} and not {given}"
+        ))
+        .hint("kato node setup micro, without that option, makes what is missing"))
     };
     match (&args.name, &args.docker) {
         (Some(name), _) if name != node.name.as_str() => other("name", node.name.as_str(), name),
-        (_, Some(socket)) if *socket != node.docker.socket => {
-            other("Docker socket", &node.docker.socket.display().to_string(), &socket.display().to_string())
-        }
+        (_, Some(socket)) if *socket != node.docker.socket => other(
+            "Docker socket",
+            &node.docker.socket.display().to_string(),
+            &socket.display().to_string(),
+        ),
         _ => Ok(node),
     }
 }
@@ -103,7 +114,9 @@ async fn new(context: &Context, args: &MicroArgs) -> Result<NodeFile> {
     let name = match &args.name {
         Some(name) => Name::new(name).map_err(|error| Error::usage(error.to_string()))?,
         None => Name::new(&host_name()?).map_err(|error| {
-            Error::refused("the host name cannot be the node's name").because(error).hint("--name NAME")
+            Error::refused("the host name cannot be the node's name")
+                .because(error)
+                .hint("--name NAME")
         })?,
     };
     let socket = args.docker.clone().unwrap_or_else(|| DockerSettings::default().socket);
@@ -129,9 +142,19 @@ fn own_engine(
     }
     // Nodes below their own roots must not meet at the machine's socket.
     let root = context.paths.root();
-    let own = if root == Path::new("/") || args.docker.is_some() { socket } else { root.join("run/docker.sock") };
-    context.ui.detail(&format!("no Docker engine runs; the agent will run dockerd at {}", own.display()));
-    Ok(DockerSettings { socket: own, managed: true })
+    let own = if root == Path::new("/") || args.docker.is_some() {
+        socket
+    } else {
+        root.join("run/docker.sock")
+    };
+    context.ui.detail(&format!(
+        "no Docker engine runs; the agent will run dockerd at {}",
+        own.display()
+    ));
+    Ok(DockerSettings {
+        socket: own,
+        managed: true,
+    })
 }
 
 fn make_places(paths: &Paths) -> Result<()> {
@@ -145,8 +168,14 @@ fn make_places(paths: &Paths) -> Result<()> {
     ];
     for (place, mode) in places {
         make_place(&place, mode).map_err(|error| {
-            let hint = if error.kind() == io::ErrorKind::PermissionDenied { "run it as root" } else { "" };
-            Error::failed(format!("could not make {}", place.display())).because(error).hint(hint)
+            let hint = if error.kind() == io::ErrorKind::PermissionDenied {
+                "run it as root"
+            } else {
+                ""
+            };
+            Error::failed(format!("could not make {}", place.display()))
+                .because(error)
+                .hint(hint)
         })?;
     }
     Ok(())
@@ -163,9 +192,19 @@ async fn start(context: &Context, args: &MicroArgs, node: &NodeFile) -> Result<E
     detach::have_agent(paths).await?;
     progress.update("starting Docker and fence");
     let within_ms = u64::from(args.timeout) * 1000;
-    let report = client::ask(paths, Action::Start { processes: Vec::new(), within_ms }).await?;
+    let report = client::ask(
+        paths,
+        Action::Start {
+            processes: Vec::new(),
+            within_ms,
+        },
+    )
+    .await?;
     drop(progress);
     context.ui.table(&process::table(&report.processes))?;
-    context.ui.line(&format!("\nNode {} is a micro cloud.\n\nNext: kato container create --start", node.name))?;
+    context.ui.line(&format!(
+        "\nNode {} is a micro cloud.\n\nNext: kato container create --start",
+        node.name
+    ))?;
     Ok(Exit::Done)
 }

@@ -62,7 +62,11 @@ pub async fn start(context: &Context, args: StartArgs) -> Result<Exit> {
         detach::have_agent(&context.paths).await?;
     }
     let within_ms = args.which.within.millis();
-    order::give(context, others, "started", |processes| Action::Start { processes, within_ms }).await
+    order::give(context, others, "started", |processes| Action::Start {
+        processes,
+        within_ms,
+    })
+    .await
 }
 
 /// Stop.
@@ -73,7 +77,11 @@ pub async fn stop(context: &Context, args: StopArgs) -> Result<Exit> {
         return Err(Error::refused(message).hint("kato stop"));
     }
     let within_ms = args.which.within.millis();
-    order::give(context, others, "stopped", |processes| Action::Stop { processes, within_ms }).await
+    order::give(context, others, "stopped", |processes| Action::Stop {
+        processes,
+        within_ms,
+    })
+    .await
 }
 
 /// Restart.
@@ -83,7 +91,11 @@ pub async fn restart(context: &Context, args: RestartArgs) -> Result<Exit> {
         restart_agent(context).await?;
     }
     let within_ms = args.which.within.millis();
-    order::give(context, others, "restarted", |processes| Action::Restart { processes, within_ms }).await
+    order::give(context, others, "restarted", |processes| Action::Restart {
+        processes,
+        within_ms,
+    })
+    .await
 }
 
 async fn restart_agent(context: &Context) -> Result<()> {

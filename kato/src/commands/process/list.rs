@@ -32,7 +32,10 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     let mut seen = client::ask(&context.paths, Action::List).await?.processes;
     if !asked.is_empty() {
         seen.retain(|process| asked.contains(&process.process));
-        if let Some(absent) = asked.iter().find(|process| !seen.iter().any(|seen| seen.process == **process)) {
+        if let Some(absent) = asked
+            .iter()
+            .find(|process| !seen.iter().any(|seen| seen.process == **process))
+        {
             return Err(Error::not_found(format!("{absent} is no process of this node")).hint("kato process list"));
         }
     }

@@ -54,7 +54,10 @@ pub fn table(processes: &[Observed]) -> Table {
     for seen in processes {
         let pid = seen.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
         let since = seen.since.map_or_else(|| "-".to_owned(), crate::ui::time);
-        table.row(tone(seen), [seen.process.name(), seen.state.name(), &pid, &since, &remark(seen)]);
+        table.row(
+            tone(seen),
+            [seen.process.name(), seen.state.name(), &pid, &since, &remark(seen)],
+        );
     }
     table
 }

@@ -24,8 +24,8 @@ Examples:
   kato process ready -b 0 fence            Wait for ever")]
 pub struct ReadyArgs {
     /// Wait at most so many seconds; 0 = for ever
-    #[arg(short, long, value_name = "SECS")]
-    block: Option<u64>,
+    #[arg(short, long, value_name = "SECS", value_parser = clap::value_parser!(u32))]
+    block: Option<u32>,
     /// The processes; `all` means all of this node
     #[arg(value_name = "PROCESS", required = true)]
     processes: Vec<String>,
@@ -33,18 +33,29 @@ pub struct ReadyArgs {
 
 /// Tell or wait.
 pub async fn run(context: &Context, args: ReadyArgs) -> Result<Exit> {
-    let processes = if args.processes.iter().any(|name| name == "all") { Vec::new() } else { named(&args.processes)? };
+    let processes = if args.processes.iter().any(|name| name == "all") {
+        Vec::new()
+    } else {
+        named(&args.processes)?
+    };
     let within = match args.block {
         None => Some(Duration::ZERO),
         Some(0) => None,
-        Some(seconds) => Some(Duration::from_secs(seconds)),
+        Some(seconds) => Some(Duration::from_secs(seconds.into())),
     };
     let progress = context.ui.progress("waiting until it is ready");
     let deadline = within.map(|within| Instant::now() + within);
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let within_ms = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        let asked = client::ask(&context.paths, Action::Ready { processes: processes.clone(), within_ms }).await;
+        let asked = client::ask(
+            &context.paths,
+            Action::Ready {
+                processes: processes.clone(),
+                within_ms,
+            },
+        )
+        .await;
         match asked {
             Ok(_) => break,
             Err(error) if is_final(&error, deadline) => return Err(error),

@@ -28,36 +28,68 @@ pub async fn node(paths: &Paths) -> Result<Node> {
     let node = NodeFile::load(paths)?;
     let engine = docker_api::Engine::new(&node.docker.socket, DOCKER_WITHIN);
     let (report, tree, engine) = tokio::join!(report(paths, &node), tree(paths, &node), engine.info());
-    let live_restore = engine.map(|engine| engine.live_restore_enabled).map_err(|error| chain(&error));
-    Ok(Node::new(node, Parts { report, tree, live_restore }))
+    let live_restore = engine
+        .map(|engine| engine.live_restore_enabled)
+        .map_err(|error| chain(&error));
+    Ok(Node::new(
+        node,
+        Parts {
+            report,
+            tree,
+            live_restore,
+        },
+    ))
 }
 
 /// What the agent says; where it says nothing, what can be seen without it.
 async fn report(paths: &Paths, node: &NodeFile) -> Seen {
     let asked = timeout(WITHIN, client::ask(paths, Action::Status)).await;
     let problem = match asked {
-        Ok(Ok(Report { processes, fence, fence_problem, .. })) => {
-            return Seen { processes, fence, fence_problem };
+        Ok(Ok(Report {
+            processes,
+            fence,
+            fence_problem,
+            ..
+        })) => {
+            return Seen {
+                processes,
+                fence,
+                fence_problem,
+            };
         }
         Ok(Err(error)) => chain(&error),
         Err(_) => format!("the agent gave no answer within {} s", WITHIN.as_secs()),
     };
     let client = fence_api::Client::new(paths);
     let (others, (fence, fence_problem)) = tokio::join!(glance::look(paths, node), ask_fence(&client));
-    let mut processes = vec![Observed { problem, ..Observed::stopped(Process::Agent, Wanted::Running) }];
+    let mut processes = vec![Observed {
+        problem,
+        ..Observed::stopped(Process::Agent, Wanted::Running)
+    }];
     processes.extend(others);
-    Seen { processes, fence, fence_problem }
+    Seen {
+        processes,
+        fence,
+        fence_problem,
+    }
 }
 
 /// What the tree has now, or why it cannot be read.
 async fn tree(paths: &Paths, node: &NodeFile) -> std::result::Result<Tree, String> {
     let read = async {
-        let store = SqliteStore::open(&paths.tree_db()).await.map_err(|error| chain(&error))?;
+        let store = SqliteStore::open(&paths.tree_db())
+            .await
+            .map_err(|error| chain(&error))?;
         let config = Config::new(Arc::new(store), node.name.clone());
         let layers = config.layers().await.map_err(|error| chain(&error))?;
         let image = KeyPath::parse("fence/docker/image").map_err(|error| chain(&error))?;
-        let image = layers.effective(config.schema(), &Scope::Node(node.name.clone())).nest(&image);
-        Ok(Tree { revision: layers.revision, image: names(image) })
+        let image = layers
+            .effective(config.schema(), &Scope::Node(node.name.clone()))
+            .nest(&image);
+        Ok(Tree {
+            revision: layers.revision,
+            image: names(image),
+        })
     };
     let late = || Err(format!("the config tree gave no answer within {} s", WITHIN.as_secs()));
     timeout(WITHIN, read).await.unwrap_or_else(|_| late())
@@ -67,7 +99,10 @@ async fn tree(paths: &Paths, node: &NodeFile) -> std::result::Result<Tree, Strin
 fn names(value: Option<Value>) -> Vec<String> {
     match value {
         Some(Value::String(name)) => vec![name],
-        Some(Value::Array(names)) => names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect(),
         _ => Vec::new(),
     }
 }

@@ -1,9 +1,10 @@
 //! `kato status`: whether everything on the node is in order, and what is not.
 //!
 //! [`gather`] asks everybody at once, each with a bound, so that a part that is down or hangs costs no more than
-//! that; [`model`] is what they said and what follows from it; [`text`] is how people read it.
+//! that; [`model`] is what they said, [`judge`] what follows from it, [`text`] is how people read it.
 
 mod gather;
+mod judge;
 mod model;
 mod text;
 

@@ -42,7 +42,11 @@ fn facts(node: &Node) -> Vec<(&'static str, String)> {
 }
 
 fn image(image: &ImageStatus) -> String {
-    let configured = if image.configured.is_empty() { "unknown".to_owned() } else { image.configured.join(", ") };
+    let configured = if image.configured.is_empty() {
+        "unknown".to_owned()
+    } else {
+        image.configured.join(", ")
+    };
     let state = match (image.state.as_str(), image.progress.as_str()) {
         ("", _) => String::new(),
         (state, "") => format!(", {state}"),
@@ -60,13 +64,28 @@ fn config(in_use: Option<u64>, latest: Option<u64>) -> String {
 }
 
 fn engine(node: &Node) -> String {
-    let Some(view) = &node.engine else { return "unknown".to_owned() };
+    let Some(view) = &node.engine else {
+        return "unknown".to_owned();
+    };
     let engine = &view.engine;
-    if engine.state == "ok" { format!("{} {}", engine.name, engine.version) } else { engine.state.clone() }
+    if engine.state == "ok" {
+        format!("{} {}", engine.name, engine.version)
+    } else {
+        engine.state.clone()
+    }
 }
 
 fn containers(node: &Node) -> String {
-    let Some(counts) = &node.containers else { return "unknown".to_owned() };
-    let lost = if counts.lost > 0 { format!(", {} lost", counts.lost) } else { String::new() };
-    format!("{} active, {} stopped{lost}, {} of at most {}", counts.active, counts.stopped, counts.total, counts.max)
+    let Some(counts) = &node.containers else {
+        return "unknown".to_owned();
+    };
+    let lost = if counts.lost > 0 {
+        format!(", {} lost", counts.lost)
+    } else {
+        String::new()
+    };
+    format!(
+        "{} active, {} stopped{lost}, {} of at most {}",
+        counts.active, counts.stopped, counts.total, counts.max
+    )
 }
