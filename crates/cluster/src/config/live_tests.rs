@@ -10,7 +10,7 @@ use crate::config::{Author, Config, KeyPath, Target};
 use crate::store::Txn;
 use crate::store::sqlite::SqliteStore;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Node {
     directory: tempfile::TempDir,

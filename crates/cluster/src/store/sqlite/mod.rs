@@ -19,6 +19,7 @@ use super::limits;
 use super::{Changes, Error, LeaseId, Outcome, Page, Range, Result, Revision, Store, Txn, Watch};
 
 mod connection;
+mod leases;
 mod notify;
 mod statements;
 #[cfg(test)]
@@ -87,7 +88,7 @@ impl SqliteStore {
             .writer
             .run(attempt, |open| {
                 let before = statements::revision(open.connection)?;
-                statements::expire(open.connection)?;
+                leases::expire(open.connection)?;
                 let result = change(open.connection);
                 if statements::revision(open.connection)? != before {
                     open.sidecar.touch();
@@ -103,7 +104,7 @@ impl SqliteStore {
             .shared
             .reader
             .run("look for expired leases in", |open| {
-                statements::any_expired(open.connection)
+                leases::any_expired(open.connection)
             })
             .await?
         {
@@ -169,22 +170,20 @@ impl Store for SqliteStore {
 
     async fn grant(&self, ttl: Duration) -> Result<LeaseId> {
         limits::check_ttl(ttl)?;
-        self.write("grant a lease", move |connection| statements::grant(connection, ttl))
+        self.write("grant a lease", move |connection| leases::grant(connection, ttl))
             .await
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<()> {
         self.write("keep a lease alive", move |connection| {
-            statements::keep_alive(connection, lease)
+            leases::keep_alive(connection, lease)
         })
         .await
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<()> {
-        self.write("revoke a lease", move |connection| {
-            statements::revoke(connection, lease)
-        })
-        .await
+        self.write("revoke a lease", move |connection| leases::revoke(connection, lease))
+            .await
     }
 }
 

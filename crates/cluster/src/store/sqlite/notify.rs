@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::statements;
 use super::worker::{Open, Worker};
+use super::{leases, statements};
 use crate::store::Result;
 
 /// How often to look where inotify tells of changes.
@@ -196,7 +196,7 @@ impl Listener {
     async fn look(&self) -> Result<(i64, u64)> {
         let look = |open: &mut Open<'_>| {
             let version = (statements::data_version(open.connection)?, open.generation);
-            Ok((version, statements::any_expired(open.connection)?))
+            Ok((version, leases::any_expired(open.connection)?))
         };
         let (version, expired) = self.reader.run("look for changes in", look).await?;
         if expired {
@@ -207,7 +207,7 @@ impl Listener {
 
     async fn expire(&self) -> Result<()> {
         let expire = |open: &mut Open<'_>| {
-            statements::expire(open.connection)?;
+            leases::expire(open.connection)?;
             open.sidecar.touch();
             Ok(())
         };
