@@ -1,7 +1,6 @@
 //! Init itself: one thread that waits for signals, pipes and the connection to fence, and acts on what comes. Owns all
 //! other parts; what fence asks for is in [`requests`](crate::requests).
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use nix::sys::signalfd::SignalFd;
 
 use crate::limits::OpenFiles;
 use crate::link::{Link, Lost};
-use crate::output::Piece;
+use crate::outbox::Outbox;
 use crate::poll::{Part, Poll, Token};
 use crate::process::Stage;
 use crate::reap;
@@ -32,12 +31,7 @@ pub struct Init {
     signals: SignalFd,
     pub(crate) link: Link,
     pub(crate) table: Table,
-    /// Attachments that may have something to be sent.
-    sendable: BTreeSet<(u32, Stream, u32)>,
-    /// Which of them was served last; the others come first.
-    served: (u32, Stream, u32),
-    /// Processes whose input may have something to be acknowledged.
-    acknowledgeable: BTreeSet<u32>,
+    pub(crate) outbox: Outbox,
     pub(crate) files: OpenFiles,
     pub(crate) stop: Option<Stop>,
     scratch: Box<[u8]>,
@@ -55,9 +49,7 @@ impl Init {
             signals,
             link,
             table: Table::default(),
-            sendable: BTreeSet::new(),
-            served: (0, Stream::Stdout, 0),
-            acknowledgeable: BTreeSet::new(),
+            outbox: Outbox::new(),
             files: OpenFiles::raise()?,
             stop: None,
             scratch: vec![0; SCRATCH].into(),
@@ -146,13 +138,12 @@ impl Init {
             return started;
         };
         process.end(exit, &mut self.scratch);
+        self.outbox.outputs_changed(process);
+        self.outbox.input_changed(number);
         let told = FromInit::Exited {
             id: process.id.clone(),
             exit,
         };
-        self.acknowledgeable.insert(number);
-        self.touch(number, Stream::Stdout);
-        self.touch(number, Stream::Stderr);
         self.table.ended(number);
         started.and(self.link.send(&told))
     }
@@ -169,6 +160,7 @@ impl Init {
             return Ok(());
         };
         process.stage = Stage::Running;
+        self.outbox.outputs_changed(process);
         let told = match (outcome, seq) {
             (Ok(()), Some(seq)) => FromInit::Spawned {
                 seq,
@@ -182,8 +174,6 @@ impl Init {
             // Nobody waits any more. One that did not execute ends now and is listed like any other.
             (_, None) => return Ok(()),
         };
-        self.touch(number, Stream::Stdout);
-        self.touch(number, Stream::Stderr);
         self.link.send(&told)
     }
 
@@ -191,7 +181,7 @@ impl Init {
         match self.table.get(number) {
             Some(process) => {
                 if process.output(stream).read(&mut self.scratch) {
-                    self.touch(number, stream);
+                    self.outbox.output_changed(process, stream);
                 }
             }
             None => self.table.read_leftover(token, &mut self.scratch),
@@ -203,16 +193,7 @@ impl Init {
     pub(crate) fn write_input(&mut self, number: u32) {
         if let Some(process) = self.table.get(number) {
             process.input.write();
-            self.acknowledgeable.insert(number);
-        }
-    }
-
-    /// Notes that an output may have something for its attachments.
-    pub(crate) fn touch(&mut self, number: u32, stream: Stream) {
-        if let Some(process) = self.table.get(number) {
-            let attachments = process.output(stream).backlog.attachments();
-            self.sendable
-                .extend(attachments.map(|attachment| (number, stream, attachment)));
+            self.outbox.input_changed(number);
         }
     }
 
@@ -224,7 +205,7 @@ impl Init {
                 busy = true;
                 self.take(frame)?;
             }
-            busy |= self.send_waiting()?;
+            busy |= self.outbox.send(&mut self.table, &mut self.link)?;
             self.link.flush()?;
             if !busy || !self.link.is_flushed() {
                 return Ok(());
@@ -238,61 +219,12 @@ impl Init {
             Frame::Input { process, data } => {
                 if let Some(known) = self.table.get(process) {
                     known.input.receive(&data).map_err(|_| Lost)?;
-                    self.acknowledgeable.insert(process);
+                    self.outbox.input_changed(process);
                 }
                 Ok(())
             }
             Frame::Output { .. } => Err(Lost),
         }
-    }
-
-    /// Queues acknowledgements, then output in turns, one piece for each attachment.
-    fn send_waiting(&mut self) -> Result<bool, Lost> {
-        let mut sent = false;
-        if self.link.has_room() {
-            for number in std::mem::take(&mut self.acknowledgeable) {
-                if let Some(upto) = self.table.get(number).and_then(|process| process.input.ack()) {
-                    self.link.send(&FromInit::InputAck { process: number, upto })?;
-                    sent = true;
-                }
-            }
-        }
-        while self.link.has_room() {
-            let next = self.sendable.range(self.served..).find(|place| **place != self.served);
-            let Some(place) = next.or_else(|| self.sendable.first()).copied() else {
-                break;
-            };
-            self.served = place;
-            if self.send_piece(place)? {
-                sent = true;
-            } else {
-                self.sendable.remove(&place);
-            }
-        }
-        Ok(sent)
-    }
-
-    fn send_piece(&mut self, (number, stream, attachment): (u32, Stream, u32)) -> Result<bool, Lost> {
-        let Some(process) = self.table.get(number) else {
-            return Ok(false);
-        };
-        if !process.visible() {
-            return Ok(false);
-        }
-        match process.output(stream).backlog.next(attachment) {
-            None => return Ok(false),
-            Some(Piece::Data(data)) => self.link.send_output(attachment, stream, data)?,
-            Some(Piece::Dropped { from, upto }) => {
-                self.link.send(&FromInit::Dropped {
-                    attachment,
-                    stream,
-                    from,
-                    upto,
-                })?;
-            }
-            Some(Piece::End) => self.link.send(&FromInit::StreamEnd { attachment, stream })?,
-        }
-        Ok(true)
     }
 
     fn hello(&mut self) -> Result<(), Lost> {
@@ -308,7 +240,6 @@ impl Init {
     fn disconnect(&mut self) {
         self.link.disconnect(Instant::now());
         self.table.disconnect();
-        self.sendable.clear();
-        self.acknowledgeable.clear();
+        self.outbox.clear();
     }
 }

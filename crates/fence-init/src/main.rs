@@ -14,6 +14,7 @@ mod input;
 mod limits;
 mod link;
 mod living;
+mod outbox;
 mod output;
 mod poll;
 mod process;

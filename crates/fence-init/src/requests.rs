@@ -113,11 +113,10 @@ impl Init {
         let Some(process) = self.table.attached(attachment) else {
             return Ok(());
         };
-        let number = process.number;
         let output = process.output(stream);
         output.backlog.ack(attachment, upto).map_err(|_| Lost)?;
         output.refresh();
-        self.touch(number, stream);
+        self.outbox.output_changed(process, stream);
         Ok(())
     }
 

@@ -5,7 +5,8 @@ use std::io::Write;
 use fence_init::frame;
 use fence_init::protocol::*;
 
-use crate::harness::*;
+use crate::container::*;
+use crate::peer::*;
 
 /// Init's resident memory in KiB.
 fn resident(container: &Container) -> u64 {
@@ -115,7 +116,7 @@ fn senseless_requests_are_refused() {
         })
         .unwrap_err();
     assert_eq!(refused.kind, FailureKind::ProcessNotFound);
-    assert_eq!(fence.list(), (vec![], 0));
+    assert_eq!(fence.list().0, []);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use fence_init::protocol::*;
 
-use crate::harness::*;
+use crate::container::*;
+use crate::peer::*;
 
 #[test]
 fn a_user_has_its_ids_groups_home_and_environment() {

@@ -4,10 +4,11 @@
 // All of it is test code, the helpers that clippy does not recognise as such too.
 #![allow(clippy::unwrap_used)]
 
-mod harness;
+mod container;
 mod hostile;
 mod identity;
 mod output;
+mod peer;
 mod processes;
 mod reconnect;
 mod static_binary;

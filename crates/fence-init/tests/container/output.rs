@@ -2,7 +2,8 @@
 
 use fence_init::protocol::*;
 
-use crate::harness::*;
+use crate::container::*;
+use crate::peer::*;
 
 /// How a drop was told.
 fn dropped(fence: &mut Peer, wanted: u32) -> (u64, u64) {

@@ -3,7 +3,8 @@
 use fence_init::protocol::*;
 use nix::sys::signal::Signal;
 
-use crate::harness::*;
+use crate::container::*;
+use crate::peer::*;
 
 #[test]
 fn a_process_starts_writes_and_ends_with_its_code() {

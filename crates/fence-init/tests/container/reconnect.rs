@@ -2,7 +2,8 @@
 
 use fence_init::protocol::*;
 
-use crate::harness::*;
+use crate::container::*;
+use crate::peer::*;
 
 /// Where a reader stands: what it has passed on, and nothing beyond.
 struct Reader {

@@ -5,7 +5,8 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::*;
+use crate::container::*;
+use crate::peer::*;
 
 #[test]
 fn a_stop_from_outside_lets_processes_finish_and_tells_fence() {

@@ -2,7 +2,8 @@
 
 use fence_init::protocol::*;
 
-use crate::harness::*;
+use crate::container::*;
+use crate::peer::*;
 
 fn with_tty(spec: SpawnSpec, columns: u16, rows: u16) -> SpawnSpec {
     SpawnSpec {
