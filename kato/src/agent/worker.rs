@@ -135,14 +135,19 @@ impl Worker {
     /// Show what the answer means; the wait until the next question.
     fn take_answer(&self, wish: Wish, running: &Running, answer: Answer, waited: Duration) -> Duration {
         let was_ready = self.seen.borrow().state == State::Running;
-        if answer.problem.is_empty() || was_ready {
-            if !was_ready {
-                info!(process = %self.process(), pid = running.identity.pid, "ready");
-            }
-            self.show(wish, State::Running, Some(running), answer.problem);
+        let is_ready = answer.problem.is_empty();
+        if is_ready && !was_ready {
+            info!(process = %self.process(), pid = running.identity.pid, "ready");
+        }
+        let state = if is_ready || was_ready {
+            State::Running
+        } else {
+            State::Starting
+        };
+        self.show(wish, state, Some(running), answer.problem);
+        if is_ready {
             self.timing.ask_running
         } else {
-            self.show(wish, State::Starting, Some(running), answer.problem);
             self.timing.next_question(waited)
         }
     }

@@ -30,7 +30,9 @@ pub fn judge(node: &NodeFile, report: &Seen, tree: &Result<Tree, String>, docker
             .iter()
             .any(|seen| seen.process == process && seen.is_ready())
     };
-    let docker_hangs = docker.filter(|_| seems_ready(Process::Docker));
+    // A slow answer is none of a Docker that fence can work with.
+    let serves = report.fence.as_ref().is_some_and(|fence| fence.engine.state == "ok");
+    let docker_hangs = docker.filter(|_| seems_ready(Process::Docker) && !serves);
     if let Some(reason) = &docker_hangs {
         let by_us = "kato process restart docker";
         problems.push(problem(
