@@ -205,6 +205,8 @@ fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
             test: Some(vec!["NONE".to_owned()]),
             ..Default::default()
         }),
+        // The image's own may be one that the first process we put there does not know.
+        stop_signal: Some("SIGTERM".to_owned()),
         host_config: Some(host_config(spec)),
         ..Default::default()
     }
