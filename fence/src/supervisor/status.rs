@@ -10,7 +10,7 @@ use crate::container::State;
 use crate::image::KeeperStatus;
 
 /// How long the engine may take to say that it is there.
-const ENGINE: Duration = Duration::from_secs(2);
+const ENGINE: Duration = Duration::from_secs(1);
 
 /// What the node can hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
