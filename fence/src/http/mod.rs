@@ -18,6 +18,7 @@ mod head;
 mod hijack;
 mod json;
 mod own;
+mod relay;
 mod segments;
 mod server;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A pretended fence-init for tests of the supervisor: speaks the protocol from inside the test, runs nothing.
 //!
-//! `echo ARGS` writes its arguments and ends, `cat` gives its input back, everything else runs until a signal ends it.
+//! `echo ARGS` writes its arguments and ends, `cat` gives its input back, `deaf` never takes any, everything else runs
+//! until a signal ends it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -222,6 +223,9 @@ impl Pretended {
         let Some(process) = self.processes.values_mut().find(|p| p.number == number) else {
             return Ok(());
         };
+        if process.path == "deaf" {
+            return Ok(());
+        }
         if process.path == "cat" {
             stream
                 .write_all(&frame::encode_output(process.attachment, Stream::Stdout, data).unwrap())

@@ -1,8 +1,8 @@
 //! What a client says on the main connection of a process: a stream of JSON objects, each one an input, a signal, or
 //! a new size of the terminal.
 //!
-//! Unlike Garden's own server this goes on reading after the end of the input, so that signals still arrive. An object
-//! waits for the ones before it: input that the process does not read holds back the signals behind it.
+//! Unlike Garden's own server this goes on reading after the end of the input, and while the process does not read
+//! what it was sent, so that signals still arrive.
 
 use std::io;
 
@@ -15,6 +15,7 @@ use super::{convert, wire};
 use crate::http::body::MAX_BODY;
 use crate::http::hijack::{Reader, gone};
 use crate::http::json;
+use crate::http::relay::{self, Feed};
 use crate::supervisor::{ProcessControl, Result};
 
 /// The signals that Garden's protocol has, by its numbers.
@@ -22,6 +23,12 @@ const SIGNALS: [i32; 2] = [nix::libc::SIGTERM, nix::libc::SIGKILL];
 
 /// Do what the client says until it closes the connection.
 pub async fn follow(reader: &mut Reader, control: ProcessControl) {
+    let (feed, mut waiting) = relay::line();
+    let passing = async { while waiting.pass_on(&control).await.is_some() {} };
+    tokio::join!(listen(reader, &control, feed), passing);
+}
+
+async fn listen(reader: &mut Reader, control: &ProcessControl, feed: Feed) {
     let mut objects = FramedRead::new(reader, Objects::default());
     while let Some(object) = objects.next().await {
         let message = match object.and_then(|value| json::from_value(value).map_err(io::Error::other)) {
@@ -31,36 +38,38 @@ pub async fn follow(reader: &mut Reader, control: ProcessControl) {
                 return gone(objects.into_inner()).await;
             }
         };
-        if let Err(error) = act(message, &control).await {
+        if let Err(error) = act(message, control, &feed).await {
             tracing::debug!("could not pass on what a client said: {}", error.chain());
         }
     }
 }
 
 /// Which member is present decides.
-async fn act(message: wire::FromClient, control: &ProcessControl) -> Result<()> {
+async fn act(message: wire::FromClient, control: &ProcessControl, feed: &Feed) -> Result<()> {
     match message {
-        wire::FromClient { tty: Some(tty), .. } => control.resize(convert::window_size(&tty)).await,
+        wire::FromClient { tty: Some(tty), .. } => return control.resize(convert::window_size(&tty)).await,
         wire::FromClient {
             source: Some(0),
             data: Some(data),
             ..
-        } => control.write(Bytes::from(data)).await,
+        } => feed.data(Bytes::from(data)).await,
         wire::FromClient {
             source: Some(0),
             data: None,
             ..
-        } => control.close_input().await,
+        } => feed.end(),
         wire::FromClient {
             source: None,
             signal: Some(number),
             ..
-        } => match usize::try_from(number).ok().and_then(|number| SIGNALS.get(number)) {
-            Some(signal) => control.signal(*signal).await,
-            None => Ok(()),
-        },
-        _ => Ok(()),
+        } => {
+            if let Some(signal) = usize::try_from(number).ok().and_then(|number| SIGNALS.get(number)) {
+                return control.signal(*signal).await;
+            }
+        }
+        _ => {}
     }
+    Ok(())
 }
 
 /// Cuts a stream of bytes into JSON values.

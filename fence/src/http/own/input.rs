@@ -1,14 +1,9 @@
-//! What a client says on an upgraded connection: its input in one line, everything else past it.
-//!
-//! Input that the process does not read waits here, up to [`WINDOW`] bytes, so that signals and sizes need not wait
-//! behind it; a client that sends more fills its socket. A client that asked for it is told what was passed on, and
-//! can send the rest again after fence was restarted. Input of a client that left is still passed on.
+//! What a client says on an upgraded connection: its input, which waits for the process, and everything else, which does
+//! not. A client that asked for it is told what was passed on, and can send the rest again after fence was restarted.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{Semaphore, mpsc};
 
 use super::frames::{self, FromClient, ToClient};
 use super::processes::{Early, Frames};
@@ -16,12 +11,8 @@ use super::wire;
 use crate::container::WindowSize;
 use crate::http::hijack::Reader;
 use crate::http::json;
+use crate::http::relay::{self, Feed};
 use crate::supervisor::ProcessControl;
-
-/// How much input waits for the process, in bytes.
-pub const WINDOW: u32 = 256 * 1024;
-/// What the shortest piece counts as, so that very short ones are bounded too.
-const LEAST: usize = 256;
 
 /// How far a connection's input has come.
 #[derive(Debug, Default)]
@@ -43,32 +34,20 @@ impl Taken {
     }
 }
 
-/// A piece that waits, with the room it takes, or the end.
-enum Piece {
-    Data(Bytes, usize),
-    End,
-}
-
 /// Do what the client says until it leaves or breaks the protocol.
 pub async fn obey(reader: &mut Reader, control: &ProcessControl, taken: &Taken, writer: &Frames<'_>) -> Early {
-    let (queue, waiting) = mpsc::unbounded_channel();
-    let room = Semaphore::new(WINDOW as usize);
-    let listening = async {
-        // Moved in here, so that the other side ends when this one does.
-        let queue = queue;
-        listen(reader, control, taken, &queue, &room).await
+    let (feed, mut waiting) = relay::line();
+    let passing = async {
+        while let Some(bytes) = waiting.pass_on(control).await {
+            taken.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            // A client that is gone is noticed by whoever reads from it.
+            let _ = taken.tell(writer).await;
+        }
     };
-    let passing = pass_on(waiting, control, taken, &room, writer);
-    tokio::join!(listening, passing).0
+    tokio::join!(listen(reader, control, taken, feed), passing).0
 }
 
-async fn listen(
-    reader: &mut Reader,
-    control: &ProcessControl,
-    taken: &Taken,
-    queue: &mpsc::UnboundedSender<Piece>,
-    room: &Semaphore,
-) -> Early {
+async fn listen(reader: &mut Reader, control: &ProcessControl, taken: &Taken, feed: Feed) -> Early {
     let mut frames = frames::read_from(reader);
     loop {
         let frame = match frames.next().await {
@@ -81,16 +60,11 @@ async fn listen(
         };
         let done = match frame {
             FromClient::Input(data) => {
-                let size = data.len().max(LEAST);
-                if let Ok(taken) = room.acquire_many(size as u32).await {
-                    taken.forget();
-                }
-                // The other side is there as long as this one is.
-                let _ = queue.send(Piece::Data(data, size));
+                feed.data(data).await;
                 continue;
             }
             FromClient::EndOfInput => {
-                let _ = queue.send(Piece::End);
+                feed.end();
                 continue;
             }
             FromClient::TellInputTaken => {
@@ -124,32 +98,4 @@ async fn act(frame: FromClient, control: &ProcessControl) -> Result<crate::super
         }
         FromClient::Input(_) | FromClient::EndOfInput | FromClient::TellInputTaken => Ok(()),
     })
-}
-
-async fn pass_on(
-    mut waiting: mpsc::UnboundedReceiver<Piece>,
-    control: &ProcessControl,
-    taken: &Taken,
-    room: &Semaphore,
-    writer: &Frames<'_>,
-) {
-    while let Some(piece) = waiting.recv().await {
-        let done = match piece {
-            Piece::Data(data, size) => {
-                let bytes = data.len() as u64;
-                let done = control.write(data).await;
-                room.add_permits(size);
-                if done.is_ok() {
-                    taken.bytes.fetch_add(bytes, Ordering::Relaxed);
-                    // A client that is gone is noticed by whoever reads from it.
-                    let _ = taken.tell(writer).await;
-                }
-                done
-            }
-            Piece::End => control.close_input().await,
-        };
-        if let Err(error) = done {
-            tracing::debug!("could not pass on a client's input: {}", error.chain());
-        }
-    }
 }

@@ -10,12 +10,13 @@ use tokio::sync::Mutex;
 
 use super::error::Error;
 use super::frames::{FrameWriter, PROTOCOL, ToClient};
-use super::input::{self, Taken, WINDOW};
+use super::input::{self, Taken};
 use super::{HANDLE, PROCESS, wire};
 use crate::http::garden::process_spec;
 use crate::http::head::RequestHead;
 use crate::http::hijack::{Hijacked, Writer};
 use crate::http::json;
+use crate::http::relay::WINDOW;
 use crate::http::segments::Segments;
 use crate::http::{container, process_id};
 use crate::supervisor::{Attachment, Chunk, Hold, OutputReader, Stream, Supervisor};

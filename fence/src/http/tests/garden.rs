@@ -1,8 +1,12 @@
 //! The Garden face as `garden-wire` has it, route by route.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::{Client, Served, fence};
+use super::{Client, DEADLINE, Served, fence};
+use crate::container::Properties;
+use crate::supervisor::tests::Node;
 
 async fn create(served: &Served, handle: &str) {
     let body = json!({"handle": handle, "image": {}, "limits": {}}).to_string();
@@ -305,6 +309,32 @@ async fn input_goes_in_and_signals_still_arrive_after_its_end() {
 }
 
 #[tokio::test]
+async fn signals_pass_input_that_the_process_does_not_read() {
+    let (_node, served) = fence().await;
+    create(&served, "h").await;
+    let (mut main, _) = run(&served, "h", json!({"id": "s", "path": "deaf"})).await;
+    let input = json!({"source": 0, "data": "x".repeat(100_000)});
+    main.send(format!("{input}\n{input}\n{input}\n{input}\n{{\"signal\":1}}\n"))
+        .await;
+    assert_eq!(main.object().await["exit_status"], 137);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_its_input_behind_holds_the_container_no_longer() {
+    let (node, served) = fence().await;
+    create(&served, "h").await;
+    assert_eq!(
+        served.json("PUT", "/containers/h/grace_time", "1000000000").await.0,
+        200
+    );
+    let (mut main, _) = run(&served, "h", json!({"id": "s", "path": "deaf"})).await;
+    main.send(format!("{}\n", json!({"source": 0, "data": "x".repeat(400_000)})))
+        .await;
+    drop(main);
+    until_gone(&node).await;
+}
+
+#[tokio::test]
 async fn a_process_outlives_its_client_and_can_be_attached_to() {
     let (_node, served) = fence().await;
     create(&served, "h").await;
@@ -400,11 +430,16 @@ async fn an_open_connection_holds_the_container() {
     for _ in 0..20 {
         assert_eq!(served.ask("GET", "/ping", "").await.0, 200);
     }
-    assert_eq!(node.supervisor.list(&Default::default()).len(), 1);
+    assert_eq!(node.supervisor.list(&Properties::new()).len(), 1);
     drop(main);
-    let deadline = tokio::time::Instant::now() + super::DEADLINE;
-    while !node.supervisor.list(&Default::default()).is_empty() {
+    until_gone(&node).await;
+}
+
+/// Until the node has no containers.
+async fn until_gone(node: &Node) {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !node.supervisor.list(&Properties::new()).is_empty() {
         assert!(tokio::time::Instant::now() < deadline, "the container is still there");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -174,3 +174,30 @@ async fn a_client_that_breaks_the_protocol_is_told() {
         assert!(last["error"].as_str().unwrap().contains("makes no sense"), "{last}");
     }
 }
+
+#[tokio::test]
+async fn signals_pass_input_and_the_client_learns_what_was_taken() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let path = "/fence/v1/containers/h/processes";
+    let mut client = upgraded(&served, "POST", path, r#"{"path":"deaf"}"#).await;
+    assert!(message(&mut client, 3).await["stdin_window"].as_u64().unwrap() > 0);
+    send(&mut client, 20, b"").await;
+    for _ in 0..6 {
+        send(&mut client, 16, &[0; 60_000]).await;
+    }
+    send(&mut client, 18, br#"{"signal":9}"#).await;
+    let mut taken = 0;
+    loop {
+        let (kind, payload) = frame(&mut client).await;
+        let told: Value = serde_json::from_slice(&payload).unwrap();
+        match kind {
+            7 => taken = told["stdin_ack"].as_u64().unwrap(),
+            _ => {
+                assert_eq!((kind, told), (4, json!({"exit_status": 137})));
+                break;
+            }
+        }
+    }
+    assert!((60_000..360_000).contains(&taken), "{taken}");
+}
