@@ -233,6 +233,8 @@ impl Keeper {
             }
         }
         let mut state = self.state();
+        // What is in use is not what is wanted: when the earlier names are wanted again, they are looked for again.
+        state.resolved.clear();
         state.status.configured = wanted.to_vec();
         let told = matches!(state.status.state, KeeperState::Pulling | KeeperState::Missing);
         if !told || state.status.problem.is_empty() {
@@ -408,6 +410,20 @@ mod tests {
         let status = keeper.status();
         assert_eq!((status.state, status.in_use.as_str()), (KeeperState::Missing, "a:1"));
         assert!(status.problem.contains("nowhere:1"), "{}", status.problem);
+    }
+
+    #[tokio::test]
+    async fn going_back_from_a_missing_image_is_in_order_again() {
+        let setting = Setting::new(&["a:1"]);
+        setting.engine.add_image("a:1");
+        let keeper = setting.keeper();
+        keeper.current().await.unwrap();
+        setting.want(&["nowhere:1"]);
+        assert!(!keeper.resolve(&keeper.inner.wanted.now().await).await);
+        setting.want(&["a:1"]);
+        assert!(keeper.resolve(&keeper.inner.wanted.now().await).await);
+        let status = keeper.status();
+        assert_eq!((status.state, status.problem.as_str()), (KeeperState::Ok, ""));
     }
 
     #[tokio::test]

@@ -17,9 +17,10 @@ mod stop;
 mod values;
 
 use clap::Subcommand;
+use cluster::nodes::NodeFile;
 
 use super::Context;
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Kind, Result};
 use crate::fence_api::Client;
 
 /// The verbs.
@@ -39,7 +40,7 @@ pub enum ContainerCommand {
 /// Run one verb.
 pub async fn run(context: &Context, command: ContainerCommand) -> Result<Exit> {
     let client = Client::new(&context.paths);
-    match command {
+    let result = match command {
         ContainerCommand::Create(args) => create::run(context, &client, args).await,
         ContainerCommand::Start(args) => start::run(context, &client, args).await,
         ContainerCommand::List(args) => list::run(context, &client, &args).await,
@@ -49,5 +50,13 @@ pub async fn run(context: &Context, command: ContainerCommand) -> Result<Exit> {
         ContainerCommand::Shell(args) => shell::run(context, client, args).await,
         ContainerCommand::Stop(args) => stop::run(context, &client, &args).await,
         ContainerCommand::Destroy(args) => destroy::run(context, &client, &args).await,
+    };
+    match result {
+        // No fence to start where there is no node.
+        Err(error) if error.kind() == Kind::Unreachable => {
+            NodeFile::load(&context.paths)?;
+            Err(error)
+        }
+        result => result,
     }
 }
