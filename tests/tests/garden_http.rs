@@ -56,7 +56,7 @@ fn a_body_that_is_no_json_is_an_untyped_error() -> Story {
     for body in [
         "",
         "{",
-        "[]",
+        "[1]",
         "\"text\"",
         "{\"handle\": 5}",
         "{\"limits\": {\"memory_limits\": {\"limit_in_bytes\": -1}}}",

@@ -113,9 +113,9 @@ fn users_are_those_of_the_containers_own_files() -> Story {
         ("", "0 0 0 root /root"),
         ("root", "0 0 0 root /root"),
         ("stackato", "1000 1000 1000 2000 stackato /home/stackato"),
-        ("stackato:nogroup", "1000 65534 65534 2000 stackato /home/stackato"),
+        ("stackato:nogroup", "1000 65534 65534 stackato /home/stackato"),
         ("web", "1005 1000 1000 web /srv/web"),
-        ("1234:4321", "1234 4321 4321 1234:4321 /"),
+        ("1234:4321", "1234 4321 4321 1234 /"),
     ] {
         let script = "echo $(id -u) $(id -g) $(id -G) $USER $HOME";
         let (status, stdout, stderr) = web.output(&ProcessSpec::script(script).user(user))?;

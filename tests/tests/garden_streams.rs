@@ -188,24 +188,27 @@ fn bytes_that_are_no_text_arrive_as_they_are() -> Story {
 }
 
 #[test]
-fn output_of_one_reader_waits_for_no_other() -> Story {
+fn a_reader_that_stops_reading_holds_the_process_back_until_it_hangs_up() -> Story {
     let node = Node::fence_only();
     let web = container(&node)?;
     let mut idle = web
         .garden
-        .open_run("web", &ProcessSpec::script("read word; seq 1 2000000; exit 2"))?;
+        .open_run("web", &ProcessSpec::script("read word; seq 1 2600000; exit 2"))?;
     let (process, stream) = ids(&mut idle)?;
     // Opened, and never read from.
     let unread = web.garden.open_side("web", &process, &stream, "stdout")?;
     let reader = web.garden.attach("web", &process)?;
     reader.write("go\n")?;
+    reader.stdout.wait_for("\n1000\n", LIMIT)?;
+    drop(unread);
+    idle.hang_up();
     assert_eq!(reader.wait()?, 2);
+    let expected = sequence(2_600_000);
     assert!(
-        reader.stdout.so_far() == sequence(2_000_000).as_bytes(),
+        reader.stdout.so_far() == expected.as_bytes(),
         "{} bytes",
         reader.stdout.so_far().len()
     );
-    drop(unread);
     Ok(())
 }
 

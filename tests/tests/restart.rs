@@ -1,10 +1,11 @@
 //! The daemon comes and goes; containers, processes, their output and exit codes stay.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::thread;
 
 use tests::garden::{ContainerSpec, PortMapping, ProcessSpec};
-use tests::harness::{ContainerOf, LIMIT, Node, docker, is_alive, until};
+use tests::harness::{ContainerOf, LIMIT, Node, command, docker, is_alive, kill_hard, until};
 
 type Story = anyhow::Result<()>;
 
@@ -253,4 +254,59 @@ fn a_second_restart_is_like_the_first() -> Story {
     again.signal(tests::garden::Signal::Terminate)?;
     assert_eq!(again.wait()?, 5);
     Ok(())
+}
+
+/// The lines that the open command got across restarts, each once.
+fn numbered_run_across(node: &Node, restart: impl Fn()) -> anyhow::Result<()> {
+    use std::io::{BufRead, BufReader};
+    let handle = node.kato(&["container", "create"]).ok();
+    let script = "i=0; while [ $i -lt 600 ]; do echo $i; i=$((i+1)); usleep 5000; done; exit 11";
+    let mut kato = node.kato_command(&["container", "run", handle.trim(), "--", "sh", "-c", script]);
+    let mut child = kato
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut got: Vec<String> = lines.by_ref().take(5).collect::<Result<_, _>>()?;
+    let process = node.pids_named(handle.trim(), "sh");
+    for _ in 0..2 {
+        restart();
+        got.extend(lines.by_ref().take(20).collect::<Result<Vec<_>, _>>()?);
+    }
+    assert_eq!(node.pids_named(handle.trim(), "sh"), process, "the process is the same");
+    got.extend(lines.collect::<Result<Vec<_>, _>>()?);
+    let code = command::wait(&mut child, LIMIT);
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said)?;
+    assert_eq!(
+        got,
+        (0..600).map(|number| number.to_string()).collect::<Vec<_>>(),
+        "kato said: {said}"
+    );
+    assert_eq!(code, Some(11), "kato said: {said}");
+    Ok(())
+}
+
+#[test]
+fn an_open_command_goes_on_through_an_administrators_restart() -> Story {
+    let node = Node::micro();
+    let before = node.fence_pid();
+    numbered_run_across(&node, || drop(node.kato(&["process", "restart", "fence"]).ok()))?;
+    assert_ne!(node.fence_pid(), before);
+    Ok(())
+}
+
+#[test]
+fn an_open_command_goes_on_through_a_kill() -> Story {
+    let node = Node::micro();
+    numbered_run_across(&node, || {
+        let fence = node.fence_pid();
+        kill_hard(fence);
+        until("another fence is ready", LIMIT, || {
+            node.status()
+                .ok()
+                .filter(|status| status["ready"] == true && status["pid"] != fence)
+        });
+    })
 }

@@ -90,7 +90,7 @@ fn the_kernel_is_out_of_reach() -> Story {
     let web = node.container(&ContainerSpec::default())?;
     for attempt in [
         "mkdir /tmp/m && mount -t tmpfs none /tmp/m",
-        "mkdir -p /sys/fs/cgroup/story",
+        "cd /sys/fs/cgroup && { ! test -d memory || cd memory; } && mkdir story",
         "echo 1 > /proc/sys/kernel/panic",
         "echo b > /proc/sysrq-trigger",
         "mknod /tmp/sda b 8 0 && head -c 1 /tmp/sda",

@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod command;
 pub mod docker;
+mod http;
 mod image;
 mod node;
 mod ports;
@@ -15,6 +16,7 @@ mod pty;
 mod wait;
 
 pub use command::{Captured, run, run_with_input};
+pub use http::page;
 pub use image::{base_image, derived_image};
 pub use node::{ContainerOf, Node};
 pub use processes::{is_alive, kill_hard, of_container};

@@ -126,6 +126,13 @@ impl Node {
         run_with_input(&mut self.kato_command(args), input)
     }
 
+    /// The JSON that `kato ARGS…` prints; it has to end with 0.
+    #[track_caller]
+    pub fn kato_json(&self, args: &[&str]) -> Value {
+        let printed = self.kato(args).ok();
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("kato {args:?}: {error}\n{printed}"))
+    }
+
     /// What the daemon says of itself.
     pub fn status(&self) -> Result<Value> {
         self.garden().call("GET", "/fence/v1/status", None)
