@@ -10,6 +10,7 @@ mod limits;
 mod process;
 mod spec;
 
+pub use fence_init::protocol::Resource;
 pub use handle::{Handle, HandleError};
 pub use limits::Limits;
 pub use process::{ExitStatus, ProcessId, ProcessSpec, ProcessSpecError, ProcessState, ResourceLimits, WindowSize};

@@ -88,7 +88,7 @@ pub struct ProcessSpec {
 }
 
 /// Limits by name, soft and hard alike; the names are Garden's (`nofile`, `nproc`, …).
-pub type ResourceLimits = Vec<(fence_init::protocol::Resource, u64)>;
+pub type ResourceLimits = Vec<(super::Resource, u64)>;
 
 /// A terminal's size in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,7 @@
 //! Processes: what a client asks for.
 
-use fence_init::protocol::Resource;
-
 use super::Result;
-use crate::container::{ProcessSpec, WindowSize};
+use crate::container::{ProcessSpec, Resource, WindowSize};
 use crate::http::garden::{Error, wire};
 
 /// The process a client asks for.
