@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use cluster::nodes::Paths;
+use cluster::nodes::{NodeFile, Paths};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -63,6 +63,11 @@ fn late(bound: Duration) -> io::Error {
 }
 
 fn not_reached(paths: &Paths, error: io::Error) -> Error {
+    if let Err(missing) = NodeFile::load(paths)
+        && missing.is_missing()
+    {
+        return missing.into();
+    }
     let socket = paths.agent_socket();
     let (message, hint) = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
