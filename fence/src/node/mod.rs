@@ -11,6 +11,7 @@ use std::sync::Arc;
 use cluster::config::{Config, Live};
 use cluster::store::sqlite::SqliteStore;
 use engine::docker::{Docker, Timeouts};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 
 use crate::http;
@@ -49,6 +50,7 @@ pub enum Error {
 /// Run the daemon until the shutdown.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), Error> {
     let paths = &settings.paths;
+    raise_descriptor_limit();
     for (directory, mode) in [(paths.fence_lib(), 0o700), (paths.fence_run(), 0o755)] {
         lock::directory(&directory, mode)?;
     }
@@ -134,5 +136,14 @@ fn timeouts(fence: &cluster::config::FenceConfig) -> Timeouts {
         call: fence.docker.timeout,
         transfer: fence.docker.pull_timeout,
         ..Timeouts::default()
+    }
+}
+
+/// Every container has a socket and every client up to three connections: more than the usual soft limit allows.
+fn raise_descriptor_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "could not raise the limit of open files; many clients at a time may be refused");
     }
 }

@@ -53,6 +53,12 @@ const HTTP: &[&str] = &["axum", "hyper", "http", "httparse"];
 
 const FENCE: &[Module] = &[
     Module {
+        name: "chain",
+        modules: &[],
+        crates: &[],
+        never: IO,
+    },
+    Module {
         name: "container",
         modules: &[],
         crates: &["fence_init"],
@@ -60,7 +66,7 @@ const FENCE: &[Module] = &[
     },
     Module {
         name: "image",
-        modules: &["container"],
+        modules: &["chain", "container"],
         crates: &["engine"],
         never: HTTP,
     },
@@ -90,7 +96,7 @@ const FENCE: &[Module] = &[
     },
     Module {
         name: "supervisor",
-        modules: &["container", "network", "inventory", "pool", "image", "init"],
+        modules: &["chain", "container", "network", "inventory", "pool", "image", "init"],
         crates: &["engine", "fence_init"],
         never: HTTP,
     },
