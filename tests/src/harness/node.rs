@@ -290,6 +290,15 @@ impl Node {
         self.fence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Take the node's table out of the packet filter: a daemon that ends leaves its ports open, as it has to, and the next
+    /// node would find them leading nowhere.
+    fn remove_rules(&self) {
+        let id = self.id().unwrap_or_default();
+        let short: String = id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        // There is none where the node had no port in use.
+        run(Command::new("nft").args(["delete", "table", "ip", &format!("fence_{short}")]));
+    }
+
     /// Ask all programs of the node to end, and make those that do not.
     fn end_processes(&self) {
         let pids = of_root(self.root());
@@ -316,6 +325,7 @@ impl Drop for Node {
         }
         self.end_processes();
         self.remove_containers();
+        self.remove_rules();
     }
 }
 
