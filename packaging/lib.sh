@@ -127,7 +127,7 @@ need_cargo() {
 # builds_as: the user who builds. A cargo from the home of the user behind sudo runs as that user, so that nothing of
 # theirs ends up owned by root.
 builds_as() {
-    if [ "$(id -u)" -eq 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$(stat -c %U "$(command -v cargo)")" = "$SUDO_USER" ]; then
+    if [ "$(id -u)" -eq 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$(stat -L -c %U "$(command -v cargo)")" = "$SUDO_USER" ]; then
         printf '%s\n' "$SUDO_USER"
     else
         id -un
