@@ -2,6 +2,7 @@
 //!
 //! Builds the image by its recipe and runs it with Docker alone; fence has no part in these stories. Each test makes
 //! its own app folder and hooks folder and mounts them where start.sh looks for them.
+#![allow(clippy::unwrap_used, reason = "tests: what fails is to panic")]
 
 use std::fs;
 use std::io::{Read, Write};

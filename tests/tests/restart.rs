@@ -1,9 +1,11 @@
 //! The daemon comes and goes; containers, processes, their output and exit codes stay.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::thread;
 
+use anyhow::Context;
 use tests::garden::{ContainerSpec, PortMapping, ProcessSpec};
 use tests::harness::{ContainerOf, LIMIT, Node, command, docker, is_alive, kill_hard, until};
 
@@ -28,7 +30,8 @@ fn stop(node: &Node) {
 }
 
 /// Both ways in which a daemon ends.
-const ENDS: &[(&str, fn(&Node))] = &[("a polite stop", stop), ("a kill", Node::kill_fence)];
+const ENDS: [(&str, End); 2] = [("a polite stop", stop), ("a kill", Node::kill_fence)];
+type End = fn(&Node);
 
 #[test]
 fn a_process_goes_on_with_the_same_pid() -> Story {
@@ -258,7 +261,6 @@ fn a_second_restart_is_like_the_first() -> Story {
 
 /// The lines that the open command got across restarts, each once.
 fn numbered_run_across(node: &Node, restart: impl Fn()) -> anyhow::Result<()> {
-    use std::io::{BufRead, BufReader};
     let handle = node.kato(&["container", "create"]).ok();
     let script = "i=0; while [ $i -lt 600 ]; do echo $i; i=$((i+1)); usleep 5000; done; exit 11";
     let mut kato = node.kato_command(&["container", "run", handle.trim(), "--", "sh", "-c", script]);
@@ -267,7 +269,7 @@ fn numbered_run_across(node: &Node, restart: impl Fn()) -> anyhow::Result<()> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(child.stdout.take().context("kato has no stdout")?).lines();
     let mut got: Vec<String> = lines.by_ref().take(5).collect::<Result<_, _>>()?;
     let process = node.pids_named(handle.trim(), "sh");
     for _ in 0..2 {
@@ -278,7 +280,11 @@ fn numbered_run_across(node: &Node, restart: impl Fn()) -> anyhow::Result<()> {
     got.extend(lines.collect::<Result<Vec<_>, _>>()?);
     let code = command::wait(&mut child, LIMIT);
     let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said)?;
+    child
+        .stderr
+        .take()
+        .context("kato has no stderr")?
+        .read_to_string(&mut said)?;
     assert_eq!(
         got,
         (0..600).map(|number| number.to_string()).collect::<Vec<_>>(),

@@ -213,7 +213,10 @@ pub fn escape(text: &str) -> String {
 pub(super) fn refusal(response: &Response) -> Error {
     let status = response.head.status;
     match serde_json::from_slice::<ErrorBody>(&response.body) {
-        Ok(body) => Error::Garden { status, body },
+        Ok(body) => Error::Garden {
+            status,
+            body: Box::new(body),
+        },
         Err(_) => Error::BadResponse {
             status,
             body: String::from_utf8_lossy(&response.body).into_owned(),

@@ -25,7 +25,7 @@ pub struct ErrorBody {
 pub enum Error {
     /// The server said so.
     #[error("{}", text(body))]
-    Garden { status: u16, body: ErrorBody },
+    Garden { status: u16, body: Box<ErrorBody> },
     /// Not 2xx and no JSON object either.
     #[error("bad response: {status}: {body}")]
     BadResponse { status: u16, body: String },
