@@ -12,6 +12,7 @@ mod node;
 mod ports;
 mod processes;
 mod programs;
+mod proxy;
 mod pty;
 mod wait;
 
@@ -21,5 +22,6 @@ pub use image::{base_image, derived_image};
 pub use node::{ContainerOf, Node};
 pub use processes::{is_alive, kill_hard, of_container};
 pub use programs::{program, workspace};
+pub use proxy::{Behaviour, DockerProxy};
 pub use pty::OnTerminal;
 pub use wait::{LIMIT, until};

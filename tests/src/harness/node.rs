@@ -21,6 +21,9 @@ use super::programs::{fence_init, program};
 use super::wait::{LIMIT, poll, until};
 use crate::garden::{Address, Client, ContainerSpec, Process, ProcessSpec, Result};
 
+/// The machine's own Docker.
+const DOCKER: &str = "/var/run/docker.sock";
+
 /// A node that runs, as long as it is not dropped.
 pub struct Node {
     root: TempDir,
@@ -39,7 +42,12 @@ impl Node {
 
     /// [`Node::fence_only`] with these settings of the component `fence` made before the daemon starts.
     pub fn with_config(settings: &[(&str, &str)]) -> Node {
-        let node = Node::prepared();
+        Node::behind(Path::new(DOCKER), settings)
+    }
+
+    /// [`Node::with_config`] with another socket for Docker's.
+    pub fn behind(docker: &Path, settings: &[(&str, &str)]) -> Node {
+        let node = Node::prepared(docker);
         for (key, value) in settings {
             node.kato(&["config", "set", "fence", key, value]).ok();
         }
@@ -49,7 +57,7 @@ impl Node {
 
     /// A micro cloud as `kato node setup micro` leaves it, agent and daemon ready.
     pub fn micro() -> Node {
-        let node = Node::prepared();
+        let node = Node::prepared(Path::new(DOCKER));
         node.kato(&["node", "setup", "micro"]).ok();
         node.wait_until_ready();
         node
@@ -69,9 +77,11 @@ impl Node {
     }
 
     /// A node that is set up, with ports of its own, of which nothing runs yet.
-    fn prepared() -> Node {
+    fn prepared(docker: &Path) -> Node {
         let node = Node::bare();
-        node.kato(&["node", "setup", "micro", "--no-start"]).ok();
+        let docker = docker.display().to_string();
+        node.kato(&["node", "setup", "micro", "--no-start", "--docker", &docker])
+            .ok();
         let (first, count) = (node.first_port.to_string(), COUNT.to_string());
         node.kato(&["config", "set", "fence", "ports/first", &first]).ok();
         node.kato(&["config", "set", "fence", "ports/count", &count]).ok();
@@ -205,6 +215,13 @@ impl Node {
     /// Start the daemon of a [`Node::fence_only`] and wait until it is ready.
     #[track_caller]
     pub fn start_fence(&self) {
+        self.spawn_fence();
+        self.wait_until_ready();
+    }
+
+    /// Start the daemon of a [`Node::fence_only`] and wait for nothing.
+    #[track_caller]
+    pub fn spawn_fence(&self) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -223,7 +240,6 @@ impl Node {
             .spawn()
             .unwrap_or_else(|error| panic!("could not start fence: {error}"));
         *self.fence() = Some(child);
-        self.wait_until_ready();
     }
 
     /// Ask the daemon of a [`Node::fence_only`] to end, and wait until it has; the answer is its exit code.
