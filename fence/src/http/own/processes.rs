@@ -4,9 +4,12 @@
 //! so does a client whose input is not read. A client that goes away ends its attachment and nothing else. What it
 //! says is in [`input`](super::input).
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{CONNECTION, UPGRADE};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::frames::{FrameWriter, PROTOCOL, ToClient};
@@ -21,6 +24,8 @@ use crate::http::segments::Segments;
 use crate::http::{container, process_id};
 use crate::supervisor::{Attachment, Chunk, Hold, OutputReader, Stream, Supervisor};
 
+/// How long a frame that is being sent may hold up the end.
+const SETTLE: Duration = Duration::from_secs(1);
 const STOPPING: &str = "fence is stopping; the process goes on";
 
 /// Why an attachment ends before its process.
@@ -109,12 +114,22 @@ async fn converse(mut connection: Hijacked, hold: Hold, attachment: Attachment) 
     let ended = tokio::select! {
         ended = output(&attachment, &writer) => ended,
         ended = input::obey(&mut connection.reader, &control, &taken, &writer) => Err(ended),
-        () = connection.closing.cancelled() => Err(Early::Stopping),
+        _held = between_frames(&connection.closing, &writer) => Err(Early::Stopping),
     };
     drop((attachment, hold));
     if tell_end(ended, &taken, &writer).await.is_ok() {
         connection.finish().await;
     }
+}
+
+/// Wait until fence stops, and then for a moment in which no frame is half-sent: what was sent and passed on until
+/// then is told exactly, and a client that comes back misses nothing and gets nothing twice.
+async fn between_frames<'a, 'b>(
+    closing: &CancellationToken,
+    writer: &'a Frames<'b>,
+) -> Option<MutexGuard<'a, FrameWriter<'b, Writer>>> {
+    closing.cancelled().await;
+    tokio::time::timeout(SETTLE, writer.lock()).await.ok()
 }
 
 /// The last frames. An error means that the client did not get them.
