@@ -150,7 +150,7 @@ impl Client {
                 incoming,
                 outgoing,
             }),
-            Ok(Ok(Some(FromFence::Failed(problem)))) => Err(answer(problem)),
+            Ok(Ok(Some(FromFence::Failed(failed)))) => Err(answer(failed.error)),
             Ok(Ok(Some(_))) => Err(answer("the stream does not begin with the process".into())),
             Ok(Ok(None)) => Err(Error::Broken {
                 action,

@@ -30,8 +30,8 @@ pub enum FromFence {
     Started(Started),
     /// It ended, and all its output was sent.
     Exited(i32),
-    /// Fence cannot say how it ended; the last frame.
-    Failed(String),
+    /// The attachment ends for another reason; the last frame.
+    Failed(Failed),
     /// Output was lost because nobody read it in time.
     Dropped(Dropped),
     /// So many bytes of this connection's input have reached the process's pipe.
@@ -51,6 +51,16 @@ pub struct Started {
     /// How many bytes of input may be on their way beyond those that fence said it passed on; absent = fence does
     /// not say what it passed on.
     pub stdin_window: Option<u64>,
+}
+
+/// Why an attachment ended before its process did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Failed {
+    /// What happened.
+    pub error: String,
+    /// Fence is stopping, and the next fence has the process.
+    pub again: bool,
 }
 
 /// Output that was lost.
@@ -78,17 +88,14 @@ pub enum ToFence {
         /// Rows.
         rows: u16,
     },
+    /// Tell how much of the input was passed on, from now on.
+    TellInputTaken,
 }
 
 /// What fence reads.
 #[derive(Deserialize)]
 struct ExitedBody {
     exit_status: i32,
-}
-
-#[derive(Deserialize)]
-struct FailedBody {
-    error: String,
 }
 
 #[derive(Deserialize)]
@@ -156,7 +163,7 @@ fn parse(kind: u8, payload: Bytes) -> io::Result<Option<FromFence>> {
         2 => FromFence::Stderr(payload),
         3 => FromFence::Started(json(&payload)?),
         4 => FromFence::Exited(json::<ExitedBody>(&payload)?.exit_status),
-        5 => FromFence::Failed(json::<FailedBody>(&payload)?.error),
+        5 => FromFence::Failed(json(&payload)?),
         6 => FromFence::Dropped(json::<DroppedBody>(&payload)?.dropped),
         7 => FromFence::InputTaken(json::<InputTakenBody>(&payload)?.stdin_ack),
         _ => return Ok(None),
@@ -182,6 +189,7 @@ impl Encoder<ToFence> for Codec {
             ToFence::Resize { columns, rows } => {
                 put_frame(19, &serde_json::to_vec(&ResizeBody { columns, rows })?, target)
             }
+            ToFence::TellInputTaken => put_frame(20, &[], target),
         }
         Ok(())
     }
@@ -270,7 +278,7 @@ mod tests {
     #[test]
     fn what_was_dropped_and_what_failed_is_told() {
         let mut bytes = frame(6, br#"{"dropped":{"stream":"stderr","bytes":9}}"#);
-        bytes.extend_from_slice(&frame(5, br#"{"error":"gone"}"#));
+        bytes.extend_from_slice(&frame(5, br#"{"error":"gone","again":true}"#));
         let dropped = Dropped {
             stream: "stderr".into(),
             bytes: 9,
@@ -278,7 +286,10 @@ mod tests {
         assert_eq!(Codec.decode(&mut bytes).unwrap(), Some(FromFence::Dropped(dropped)));
         assert_eq!(
             Codec.decode(&mut bytes).unwrap(),
-            Some(FromFence::Failed("gone".into()))
+            Some(FromFence::Failed(Failed {
+                error: "gone".into(),
+                again: true
+            }))
         );
         assert_eq!(Codec.decode(&mut bytes).unwrap(), None);
     }

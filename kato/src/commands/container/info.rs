@@ -82,7 +82,7 @@ fn head(page: &mut Page, container: &Container, now: Timestamp) {
     if let Some(created) = container.created {
         page.field("Created", &format!("{created}, {}", list::ago(created, now)));
     }
-    if let Some(main) = &container.main {
+    if let Some(main) = container.main.as_ref().filter(|main| !main.command.is_empty()) {
         page.field("Main", &main_process(main, container.started));
     }
     if container.privileged {

@@ -11,7 +11,9 @@ const NEAR: f64 = 0.6;
 /// The error to print for what fence said about this container.
 pub async fn explain(client: &Client, handle: &str, error: fence_api::Error) -> Error {
     let missing = error.refusal() == Some(RefusalKind::ContainerNotFound);
-    let shown = Error::from(error);
+    // Fence's hints name no container.
+    let hint = error.hint().unwrap_or_default().replace("HANDLE", handle);
+    let shown = Error::from(error).hint(hint);
     if !missing {
         return shown;
     }
@@ -63,20 +65,14 @@ impl Tally {
 
     /// The end of the command. `done_to_them` is a word such as "stopped".
     pub fn finish(mut self, context: &Context, done_to_them: &str) -> Result<Exit> {
-        let all = self.done + self.failed.len();
+        let (all, kind) = (self.done + self.failed.len(), self.kind());
         if all == 1
             && let Some(error) = self.failed.pop()
         {
             return Err(error);
         }
-        let Some(first) = self.failed.first() else {
+        let Some(kind) = kind else {
             return Ok(Exit::Done);
-        };
-        let alike = self.failed.iter().all(|error| error.kind() == first.kind());
-        let kind = match (self.done, alike) {
-            (0, true) => first.kind(),
-            (0, false) => Kind::Failed,
-            _ => Kind::Partly,
         };
         for error in &self.failed {
             context.ui.say(error.report().trim_end());
@@ -86,22 +82,25 @@ impl Tally {
             format!("{} of {all} containers were not {done_to_them}", self.failed.len()),
         ))
     }
+
+    /// The kind of failure, where there is one.
+    fn kind(&self) -> Option<Kind> {
+        let first = self.failed.first()?.kind();
+        let alike = self.failed.iter().all(|error| error.kind() == first);
+        Some(match (self.done, alike) {
+            (0, true) => first,
+            (0, false) => Kind::Failed,
+            _ => Kind::Partly,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::Ui;
 
-    fn context() -> Context {
-        Context {
-            paths: cluster::nodes::Paths::from_root(None),
-            ui: Ui::new(false),
-        }
-    }
-
-    fn tally(done: usize, failed: Vec<Error>) -> Result<Exit> {
-        Tally { done, failed }.finish(&context(), "stopped")
+    fn kind(done: usize, failed: Vec<Error>) -> Option<Kind> {
+        Tally { done, failed }.kind()
     }
 
     #[test]
@@ -114,17 +113,10 @@ mod tests {
     #[test]
     fn a_part_that_failed_has_its_own_code_and_all_alike_have_theirs() {
         let missing = || Error::not_found("x");
-        assert_eq!(tally(2, vec![]).unwrap(), Exit::Done);
-        assert_eq!(tally(0, vec![]).unwrap(), Exit::Done);
-        assert_eq!(tally(1, vec![missing()]).unwrap_err().kind(), Kind::Partly);
-        assert_eq!(tally(0, vec![missing(), missing()]).unwrap_err().kind(), Kind::NotFound);
-        assert_eq!(
-            tally(0, vec![missing(), Error::failed("y")]).unwrap_err().kind(),
-            Kind::Failed
-        );
-        assert_eq!(
-            tally(0, vec![Error::unreachable("z")]).unwrap_err().kind(),
-            Kind::Unreachable
-        );
+        assert_eq!(kind(2, vec![]), None);
+        assert_eq!(kind(1, vec![missing()]), Some(Kind::Partly));
+        assert_eq!(kind(0, vec![missing(), missing()]), Some(Kind::NotFound));
+        assert_eq!(kind(0, vec![missing(), Error::failed("y")]), Some(Kind::Failed));
+        assert_eq!(kind(0, vec![Error::unreachable("z")]), Some(Kind::Unreachable));
     }
 }

@@ -31,12 +31,21 @@ pub struct Local {
 pub enum LinkEnd {
     /// The process ended with this status.
     Exited(i32),
-    /// Fence cannot say how the process ended.
+    /// Fence has given up on the process.
     Failed(String),
     /// The administrator left.
     Detached,
     /// The connection broke; the process may well go on.
     Broken,
+}
+
+/// What fence said when the connection began.
+#[derive(Clone, Copy)]
+struct Facts {
+    /// The process has a terminal.
+    tty: bool,
+    /// Fence can tell what of the input it passed on.
+    tells_input: bool,
 }
 
 /// What the reading side tells the writing side.
@@ -55,10 +64,21 @@ pub async fn converse(attached: Attached, local: &mut Local, mut lost: impl FnMu
     let (asides, mut heard) = mpsc::unbounded_channel();
     let Local { events, input, output } = local;
     input.connected(started.stdin_window);
-    tokio::select! {
+    let facts = Facts {
+        tty: started.tty,
+        tells_input: started.stdin_window.is_some(),
+    };
+    let end = tokio::select! {
         end = deliver(&mut incoming, output, &asides, &mut lost) => end,
-        () = feed(&mut outgoing, events, input, &mut heard, started.tty) => Ok(LinkEnd::Detached),
+        () = feed(&mut outgoing, events, input, &mut heard, facts) => Ok(LinkEnd::Detached),
+    };
+    // The last that was read may not have been heard any more.
+    while let Ok(aside) = heard.try_recv() {
+        if let Aside::InputTaken(upto) = aside {
+            input.taken(upto);
+        }
     }
+    end
 }
 
 async fn deliver(
@@ -79,7 +99,8 @@ async fn deliver(
             FromFence::Stdout(data) => output.write(Stream::Stdout, &data).await?,
             FromFence::Stderr(data) => output.write(Stream::Stderr, &data).await?,
             FromFence::Exited(status) => return Ok(LinkEnd::Exited(status)),
-            FromFence::Failed(problem) => return Ok(LinkEnd::Failed(problem)),
+            FromFence::Failed(failed) if failed.again => return Ok(LinkEnd::Broken),
+            FromFence::Failed(failed) => return Ok(LinkEnd::Failed(failed.error)),
             FromFence::Dropped(dropped) => {
                 lost(&dropped);
                 Written::Done
@@ -103,9 +124,9 @@ async fn feed(
     events: &mut Events,
     input: &mut Input,
     heard: &mut mpsc::UnboundedReceiver<Aside>,
-    tty: bool,
+    facts: Facts,
 ) {
-    if try_feed(outgoing, events, input, heard, tty).await.is_err() {
+    if try_feed(outgoing, events, input, heard, facts).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -115,9 +136,12 @@ async fn try_feed(
     events: &mut Events,
     input: &mut Input,
     heard: &mut mpsc::UnboundedReceiver<Aside>,
-    tty: bool,
+    facts: Facts,
 ) -> io::Result<()> {
-    if tty {
+    if facts.tells_input {
+        outgoing.send(ToFence::TellInputTaken).await?;
+    }
+    if facts.tty {
         send_size(outgoing).await?;
     }
     loop {
@@ -132,7 +156,7 @@ async fn try_feed(
             event = events.next() => {
                 match event {
                     Event::Signal(signal) => outgoing.send(ToFence::Signal(signal)).await?,
-                    Event::Resized if tty => send_size(outgoing).await?,
+                    Event::Resized if facts.tty => send_size(outgoing).await?,
                     Event::Resized => {}
                 }
                 events.done();
