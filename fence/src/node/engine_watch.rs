@@ -7,12 +7,14 @@ use std::time::Duration;
 use engine::{Engine, Event};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::supervisor::Supervisor;
 
 /// How often everything is compared although nothing happened.
 const COMPARE: Duration = Duration::from_secs(30);
+/// How soon it is while a container waits to be cleaned up; twice as long after every time that the engine did not answer.
+const UNFINISHED: Duration = Duration::from_secs(1);
 /// How long to wait for an engine that is away before it is asked again.
 const AWAY: Duration = Duration::from_millis(500);
 /// Events that wait to be acted on; more than that and the next comparison finds what they said.
@@ -56,24 +58,33 @@ async fn hear(engine: Arc<dyn Engine>, supervisor: Supervisor, sender: mpsc::Sen
 }
 
 async fn act(supervisor: Supervisor, mut signs: mpsc::Receiver<Sign>) {
-    let mut due = tokio::time::interval(COMPARE);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick comes at once, and the first comparison with the engine's first answer.
-    due.tick().await;
+    let mut look = tokio::time::interval(UNFINISHED);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first comparison comes with the engine's first answer.
+    let (mut compared, mut pause) = (Instant::now(), UNFINISHED);
     loop {
         let sign = tokio::select! {
             sign = signs.recv() => sign,
-            _ = due.tick() => Some(Sign::Compare),
+            _ = look.tick() => {
+                let due = if supervisor.has_unfinished() { pause } else { COMPARE };
+                if compared.elapsed() < due {
+                    continue;
+                }
+                Some(Sign::Compare)
+            }
         };
         match sign {
             Some(Sign::Happened(event)) => supervisor.engine_event(&event).await,
             Some(Sign::Compare) => {
-                if let Err(error) = supervisor.reconcile().await {
-                    tracing::warn!(
-                        error = error.chain(),
-                        "could not compare the containers with what is recorded"
-                    );
-                }
+                pause = match supervisor.reconcile().await {
+                    Ok(()) => UNFINISHED,
+                    Err(error) => {
+                        let error = error.chain();
+                        tracing::warn!(error, "could not compare the containers with what is recorded");
+                        (pause * 2).min(COMPARE)
+                    }
+                };
+                compared = Instant::now();
             }
             None => return,
         }

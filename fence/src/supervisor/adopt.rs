@@ -86,6 +86,14 @@ impl Supervisor {
         self.apply_forwards().await
     }
 
+    /// Whether a create or a destroy was cut off and nobody is at work on it: [`Supervisor::reconcile`] ends it.
+    pub fn has_unfinished(&self) -> bool {
+        self.entries().iter().any(|entry| {
+            let cut_off = matches!(entry.record().state, State::Creating | State::Destroying);
+            cut_off && entry.life.try_lock().is_ok()
+        })
+    }
+
     async fn reconcile_entry(&self, entry: &Arc<Entry>, seen: Option<&Container>) {
         // Whoever holds its life is at work on it, and will leave it right.
         let Ok(life) = entry.life.try_lock() else { return };
