@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// Fence refused and said why.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// A refusal in fence's words.
@@ -97,7 +97,7 @@ pub enum RefusalKind {
 
 impl Refusal {
     /// Sorts an error answer by its name, or by its status where the name says nothing.
-    pub fn new(status: u16, body: ErrorBody) -> Self {
+    pub fn new(status: u16, body: ErrorBody) -> Box<Self> {
         let kind = match (body.kind.as_str(), status) {
             ("ContainerNotFoundError", _) => RefusalKind::ContainerNotFound,
             ("ProcessNotFoundError", _) => RefusalKind::ProcessNotFound,
@@ -107,7 +107,7 @@ impl Refusal {
             ("ConflictError", _) | (_, 409) => RefusalKind::Conflict,
             _ => RefusalKind::Other,
         };
-        Refusal { status, kind, body }
+        Box::new(Refusal { status, kind, body })
     }
 
     fn text(&self) -> String {
@@ -183,7 +183,7 @@ impl From<Error> for crate::error::Error {
 mod tests {
     use super::*;
 
-    fn refusal(status: u16, kind: &str) -> Refusal {
+    fn refusal(status: u16, kind: &str) -> Box<Refusal> {
         Refusal::new(
             status,
             ErrorBody {

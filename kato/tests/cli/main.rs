@@ -4,6 +4,7 @@
 
 mod basics;
 mod config;
+mod container;
 mod harness;
 mod node;
 mod processes;

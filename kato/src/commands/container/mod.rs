@@ -53,7 +53,7 @@ pub async fn run(context: &Context, command: ContainerCommand) -> Result<Exit> {
     };
     match result {
         // No fence to start where there is no node.
-        Err(error) if error.kind() == Kind::Unreachable => {
+        Err(error) if error.kind() == Kind::Unreachable && !context.paths.garden_socket().exists() => {
             NodeFile::load(&context.paths)?;
             Err(error)
         }
