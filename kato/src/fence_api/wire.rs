@@ -232,8 +232,6 @@ pub struct Process {
     pub state: String,
     /// How it ended.
     pub exit_status: Option<i32>,
-    /// Whether it has a terminal.
-    pub tty: bool,
 }
 
 /// The process that runs the image's command, or the one given instead.

@@ -80,7 +80,7 @@ fn head(page: &mut Page, container: &Container, now: Timestamp) {
     page.field("Address", &container.ip);
     page.field("Engine id", &container.engine_id);
     if let Some(created) = container.created {
-        page.field("Created", &format!("{created}, {}", list::ago(created, now)));
+        page.field("Created", &format!("{}, {}", created.strftime("%F %T UTC"), list::ago(created, now)));
     }
     if let Some(main) = container.main.as_ref().filter(|main| !main.command.is_empty()) {
         page.field("Main", &main_process(main, container.started));
@@ -123,10 +123,9 @@ fn main_process(main: &MainProcess, started: bool) -> String {
 }
 
 fn process(process: &Process) -> String {
-    let tty = if process.tty { ", on a terminal" } else { "" };
     match process.exit_status {
-        Some(status) => format!("{} ended with {status}{tty}", process.id),
-        None => format!("{} {}, pid {}{tty}", process.id, process.state, process.pid),
+        Some(status) => format!("{} ended with {status}", process.id),
+        None => format!("{} {}, pid {}", process.id, process.state, process.pid),
     }
 }
 

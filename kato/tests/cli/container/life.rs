@@ -215,7 +215,7 @@ fn info_has_all_in_sections() {
     Node:       n1
     Address:    172.17.0.2
     Engine id:  c0ffee
-    Created:    9990-01-01T00:00:00Z, 0 s ago
+    Created:    9990-01-01 00:00:00 UTC, 0 s ago
     Main:       start.sh run
     Limits:
       memory      128.0 MiB
