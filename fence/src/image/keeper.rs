@@ -88,6 +88,8 @@ struct State {
     in_use: Option<InUse>,
     /// The names `in_use` was last resolved for.
     resolved: Vec<String>,
+    /// The engine did not say whether the last one looked for is here.
+    unanswered: bool,
     status: KeeperStatus,
 }
 
@@ -144,7 +146,7 @@ impl Keeper {
         let state = self.state();
         state.in_use.clone().ok_or_else(|| Error::NoneInUse {
             problem: state.status.problem.clone(),
-            pulling: matches!(state.status.state, KeeperState::Pulling | KeeperState::Looking),
+            temporary: state.unanswered || matches!(state.status.state, KeeperState::Pulling | KeeperState::Looking),
         })
     }
 
@@ -221,7 +223,7 @@ impl Keeper {
 
     /// Take the first of the names that the engine holds. Gives its place among them.
     async fn use_what_is_here(&self, wanted: &[String]) -> Option<usize> {
-        let mut problem = String::new();
+        let (mut problem, mut unanswered) = (String::new(), false);
         for (at, name) in wanted.iter().enumerate() {
             match find(&*self.inner.engine, name).await {
                 Ok(Some(image)) => {
@@ -229,10 +231,14 @@ impl Keeper {
                     return Some(at);
                 }
                 Ok(None) => problem = format!("the image {name} is not on this node"),
-                Err(error) => problem = chain(&error),
+                Err(error) => {
+                    problem = chain(&error);
+                    unanswered = error.is_temporary();
+                }
             }
         }
         let mut state = self.state();
+        state.unanswered = unanswered;
         // What is in use is not what is wanted: when the earlier names are wanted again, they are looked for again.
         state.resolved.clear();
         state.status.configured = wanted.to_vec();
@@ -450,7 +456,20 @@ mod tests {
 
     #[tokio::test]
     async fn with_no_image_at_all_the_error_names_it() {
-        let error = Setting::new(&["nowhere:1"]).keeper().current().await.unwrap_err();
+        let setting = Setting::new(&["nowhere:1"]);
+        let keeper = setting.keeper();
+        keeper.resolve(&keeper.inner.wanted.now().await).await;
+        let error = keeper.current().await.unwrap_err();
         assert!(error.to_string().contains("nowhere:1"), "{error}");
+        assert!(!error.is_temporary(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_away_does_not_make_the_image_missing() {
+        let setting = Setting::new(&["a:1"]);
+        setting.engine.go_down();
+        let keeper = setting.keeper();
+        keeper.resolve(&keeper.inner.wanted.now().await).await;
+        assert!(keeper.current().await.unwrap_err().is_temporary());
     }
 }

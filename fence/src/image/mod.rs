@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// No configured image was ever here.
     #[error("none of the configured images is here yet: {problem}")]
-    NoneInUse { problem: String, pulling: bool },
+    NoneInUse { problem: String, temporary: bool },
     #[error("could not read {path}")]
     Read {
         path: String,
@@ -55,7 +55,7 @@ impl Error {
             Error::Pull { source, .. } | Error::Look { source, .. } | Error::Import { source, .. } => {
                 source.is_temporary()
             }
-            Error::NoneInUse { pulling, .. } => *pulling,
+            Error::NoneInUse { temporary, .. } => *temporary,
             Error::Read { .. } | Error::NotARoot { .. } => false,
         }
     }
