@@ -2,7 +2,7 @@
 //!
 //! Back-pressure is the socket's, both ways: a process whose output is not read waits once the buffers are full, and
 //! so does a client whose input is not read. A client that goes away ends its attachment and nothing else. What it
-//! says is in [`input`](super::input).
+//! says is in [`super::input`].
 
 use std::time::Duration;
 

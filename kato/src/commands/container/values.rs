@@ -159,7 +159,7 @@ pub fn rlimit(text: &str) -> Parsed<(String, u64)> {
     }
 }
 
-/// The entries of a file: one a line as for [`env`], without empty lines and those that begin with `#`.
+/// The entries of a file: one a line as for [`env()`], without empty lines and those that begin with `#`.
 pub fn env_file(path: &Path) -> Result<Vec<String>> {
     let shown = path.display();
     let failed = |error| Error::failed(format!("could not read {shown}")).because(error);
