@@ -1,7 +1,7 @@
 //! Revisioned keys: what the tree and everything else that nodes share is kept in.
 //!
 //! [`Store`] is the trait, in the words of its narrowest home (etcd v3), whose limits are everyone's ([`limits`]).
-//! [`sqlite`] is the home on a micro cloud, [`memory`] one for tests; [`conformance`] is the one suite that all pass.
+//! [`sqlite`] is the home on a micro cloud, [`memory`] one for tests; `conformance` is the one suite that all pass.
 //! Nothing here knows what the keys mean.
 //!
 //! Every change has a *revision*, a number that only grows; all changes of one transaction share one. A store begins
