@@ -3,6 +3,7 @@
 //! The image is named after what the tree looks like (names, sizes, times), so that the same tree is read once and a
 //! changed one again.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -46,14 +47,16 @@ pub async fn image_of(engine: &dyn Engine, path: &str) -> Result<Image> {
             let (writer, reader) = tokio::io::duplex(PIPE);
             let packing = tokio::spawn(pack(root, writer));
             let image = engine.import(&name, Box::pin(reader)).await;
-            // What went wrong in packing is the cause of what the engine says.
-            match packing.await {
-                Ok(Ok(())) => image.map_err(import),
-                Ok(Err(source)) => {
+            match (packing.await, image) {
+                (Ok(Ok(())), image) => image.map_err(import),
+                // The engine gave up first, and packing broke off for want of a reader.
+                (Ok(Err(packing)), Err(error)) if packing.kind() == ErrorKind::BrokenPipe => Err(import(error)),
+                // What went wrong in packing is the cause of what the engine says.
+                (Ok(Err(packing)), _) => {
                     let _ = engine.remove_image(&name).await;
-                    Err(read(source))
+                    Err(read(packing))
                 }
-                Err(_) => Err(Error::NotARoot { path: path.to_owned() }),
+                (Err(_), _) => Err(Error::NotARoot { path: path.to_owned() }),
             }
         }
         Kind::Other => Err(Error::NotARoot { path: path.to_owned() }),
@@ -121,6 +124,8 @@ fn fingerprint(root: &Path) -> std::io::Result<(Kind, String)> {
 
 #[cfg(test)]
 mod tests {
+    use engine::fake::{Fake, Step};
+
     use super::*;
 
     #[test]
@@ -131,6 +136,28 @@ mod tests {
         assert_eq!(fingerprint(dir.path()).unwrap().1, before);
         std::fs::write(dir.path().join("a"), "22").unwrap();
         assert_ne!(fingerprint(dir.path()).unwrap().1, before);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_gives_up_is_not_taken_for_an_unreadable_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        // More than is on its way at a time, so that packing is not done when the engine fails.
+        std::fs::write(dir.path().join("large"), vec![1; 4 * PIPE]).unwrap();
+        let path = dir.path().to_str().unwrap();
+        let engine = Fake::new();
+        engine.fail_at(Step::Import, 1);
+        let error = image_of(&engine, path).await.unwrap_err();
+        assert!(matches!(error, Error::Import { .. }), "{error:?}");
+        assert!(image_of(&engine, path).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_root_file_system_waits_for_an_engine_that_is_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Fake::new();
+        engine.go_down();
+        let error = image_of(&engine, dir.path().to_str().unwrap()).await.unwrap_err();
+        assert!(error.is_temporary(), "{error:?}");
     }
 
     #[test]
