@@ -89,7 +89,7 @@ impl ContainerSpec {
         for mount in &self.mounts {
             mount.check().map_err(SpecError)?;
         }
-        let mut targets: Vec<&str> = self.mounts.iter().map(|m| m.target.trim_end_matches('/')).collect();
+        let mut targets: Vec<String> = self.mounts.iter().map(|mount| normal(&mount.target)).collect();
         targets.sort_unstable();
         if let Some(twice) = targets.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(SpecError(format!("two mounts have the target {}", twice[0])));
@@ -127,8 +127,8 @@ impl BindMount {
                 return Err(format!("the mount's {what} {path:?} has a '..' in it"));
             }
         }
-        let target = self.target.trim_end_matches('/');
-        if target.is_empty() || target == "/.fence" || target.starts_with("/.fence/") {
+        let target = normal(&self.target);
+        if target == "/" || target == "/.fence" || target.starts_with("/.fence/") {
             return Err(format!(
                 "{} is not a place a mount can have in a container",
                 self.target
@@ -136,6 +136,12 @@ impl BindMount {
         }
         Ok(())
     }
+}
+
+/// An absolute path without `..`, written as the kernel understands it: one way to name one place.
+fn normal(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    format!("/{}", parts.join("/"))
 }
 
 /// Whether every entry is `K=V` of a size that a process can be given.
@@ -197,6 +203,26 @@ mod tests {
         assert!(with(|s| s.mounts = vec![mount("/a", "/.fence/run")]).is_err());
         assert!(with(|s| s.mounts = vec![mount("/a", "/x/../y")]).is_err());
         assert!(with(|s| s.mounts = vec![mount("/a", "/x"), mount("/b", "/x/")]).is_err());
+        for place in [
+            "/",
+            "//",
+            "/.",
+            "/.fence",
+            "//.fence",
+            "/./.fence/bin",
+            "/.fence//.",
+            "/.fence/./run/",
+        ] {
+            assert!(with(|s| s.mounts = vec![mount("/a", place)]).is_err(), "{place}");
+        }
+        for again in ["//x", "/./x", "/x/.", "/x//"] {
+            let twice = vec![mount("/a", "/x"), mount("/b", again)];
+            assert!(with(|s| s.mounts = twice).is_err(), "{again}");
+        }
+        assert_eq!(
+            with(|s| s.mounts = vec![mount("/a", "/x"), mount("/a", "/x/.fence")]),
+            Ok(())
+        );
         assert!(
             with(|s| s.ports = vec![
                 PortMapping {
