@@ -17,6 +17,7 @@ mod garden;
 mod head;
 mod hijack;
 mod json;
+mod output;
 mod own;
 mod relay;
 mod segments;

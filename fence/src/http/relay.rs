@@ -85,8 +85,9 @@ impl Feed {
 }
 
 impl Waiting {
-    /// Give the process the next piece, at its own pace. Returns its length; `None` = nothing more will come.
-    pub(super) async fn pass_on(&mut self, control: &ProcessControl) -> Option<usize> {
+    /// Give the process the next piece, at its own pace. Returns its length, or why it did not get it; `None` = nothing
+    /// more will come.
+    pub(super) async fn pass_on(&mut self, control: &ProcessControl) -> Option<Result<usize>> {
         let overdue = async {
             self.left.cancelled().await;
             let until = *self.until.get_or_insert_with(|| Instant::now() + AFTERWARDS);
@@ -97,11 +98,10 @@ impl Waiting {
             next = give(&mut self.queue, &self.room, control) => next?,
             () = overdue => return None,
         };
-        if let Err(error) = done {
+        if let Err(error) = &done {
             tracing::debug!("could not pass on a client's input: {}", error.chain());
-            return Some(0);
         }
-        Some(passed)
+        Some(done.map(|()| passed))
     }
 }
 

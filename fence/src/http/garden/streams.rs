@@ -1,12 +1,14 @@
 //! The side connections of a process: one output each, raw, closed at its end.
 //!
-//! Output that nobody asked for in time and that no longer fitted into the buffer is marked by a line in its place.
+//! Output that nobody asked for in time and that no longer fitted into the buffer is marked by a line in its place. So is
+//! the end of an output that is none, because the way to the process broke: the protocol has no other words for it.
 
 use http::StatusCode;
 
 use super::{Error, HANDLE, KEY};
 use crate::http::container;
 use crate::http::hijack::{Hijacked, Writer, gone};
+use crate::http::output;
 use crate::http::segments::Segments;
 use crate::supervisor::{Chunk, Hold, OutputReader, Stream, Supervisor};
 use tokio::io::AsyncWriteExt;
@@ -15,6 +17,9 @@ use tokio::io::AsyncWriteExt;
 const STREAM: usize = 5;
 /// As on the main connection: the name without the chunks.
 const HEAD: [(&str, &str); 1] = [("Transfer-Encoding", "chunked")];
+
+/// What stands where an output ends before its process does.
+const CUT_OFF: &[u8] = b"\n[fence: this output is cut off here; attach again for what follows]\n";
 
 /// Pass on one output of an attachment until it ends. An unknown attachment has none.
 pub async fn output(supervisor: Supervisor, path: Segments, stream: Stream, mut connection: Hijacked) {
@@ -53,9 +58,9 @@ async fn pass_on(mut connection: Hijacked, hold: Hold, output: Option<OutputRead
 }
 
 /// Until the end of the output, or until either side fails.
-async fn copy(output: &mut OutputReader, writer: &mut Writer) {
+async fn copy(reader: &mut OutputReader, writer: &mut Writer) {
     loop {
-        let written = match output.next().await {
+        let written = match output::next(reader).await {
             Ok(Some(Chunk::Data(data))) => writer.write_all(&data).await,
             Ok(Some(Chunk::Dropped(bytes))) => {
                 writer
@@ -63,11 +68,16 @@ async fn copy(output: &mut OutputReader, writer: &mut Writer) {
                     .await
             }
             Ok(None) => return,
-            Err(error) => return tracing::debug!("an output ended early: {}", error.chain()),
+            Err(error) => {
+                tracing::warn!("an output was cut off, its process goes on: {}", error.chain());
+                // A client that is gone does not miss it.
+                let _ = writer.write_all(CUT_OFF).await;
+                return;
+            }
         };
         if written.is_err() || writer.flush().await.is_err() {
             return;
         }
-        output.delivered();
+        reader.delivered();
     }
 }

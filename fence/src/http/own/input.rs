@@ -11,6 +11,7 @@ use super::wire;
 use crate::container::WindowSize;
 use crate::http::hijack::Reader;
 use crate::http::json;
+use crate::http::output::END_KNOWN;
 use crate::http::relay::{self, Feed};
 use crate::supervisor::ProcessControl;
 
@@ -34,17 +35,29 @@ impl Taken {
     }
 }
 
-/// Do what the client says until it leaves or breaks the protocol.
+/// Do what the client says until it leaves or breaks the protocol, or its input cannot be passed on any more.
 pub async fn obey(reader: &mut Reader, control: &ProcessControl, taken: &Taken, writer: &Frames<'_>) -> Early {
     let (feed, mut waiting) = relay::line();
     let passing = async {
-        while let Some(bytes) = waiting.pass_on(control).await {
-            taken.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        while let Some(passed) = waiting.pass_on(control).await {
+            match passed {
+                Ok(bytes) => drop(taken.bytes.fetch_add(bytes as u64, Ordering::Relaxed)),
+                Err(error) if error.is_temporary() => {
+                    // The outputs end in a moment where it is the container that ended.
+                    tokio::time::sleep(2 * END_KNOWN).await;
+                    return Err(Early::from(error));
+                }
+                Err(_) => {}
+            }
             // A client that is gone is noticed by whoever reads from it.
             let _ = taken.tell(writer).await;
         }
+        Ok(())
     };
-    tokio::join!(listen(reader, control, taken, feed), passing).0
+    let listening = async { Ok(listen(reader, control, taken, feed).await) };
+    match tokio::try_join!(listening, passing) {
+        Ok((early, ())) | Err(early) => early,
+    }
 }
 
 async fn listen(reader: &mut Reader, control: &ProcessControl, taken: &Taken, feed: Feed) -> Early {

@@ -19,8 +19,9 @@ use crate::http::garden::process_spec;
 use crate::http::head::RequestHead;
 use crate::http::hijack::{Hijacked, Writer};
 use crate::http::json;
+use crate::http::output;
 use crate::http::relay::WINDOW;
-use crate::http::segments::Segments;
+use crate::http::segments::{self, Segments};
 use crate::http::{container, process_id};
 use crate::supervisor::{Attachment, Chunk, Hold, OutputReader, Stream, Supervisor};
 
@@ -34,6 +35,8 @@ pub enum Early {
     ClientLeft,
     /// Fence goes; the next one has the process.
     Stopping,
+    /// The way to the container's first process broke; it will be there again in a moment.
+    Lost(String),
     /// What the client is told.
     Told(String),
 }
@@ -46,13 +49,18 @@ impl From<std::io::Error> for Early {
 
 impl From<crate::supervisor::Error> for Early {
     fn from(error: crate::supervisor::Error) -> Early {
-        Early::Told(error.chain())
+        match error.is_temporary() {
+            true => Early::Lost(error.chain()),
+            false => Early::Told(error.chain()),
+        }
     }
 }
 
-/// Run a process, attached.
+/// Run a process, attached; or, with `?detached=true`, only start it.
 pub async fn run(supervisor: Supervisor, path: Segments, mut connection: Hijacked) {
+    let detached = segments::query(&connection.head.uri).contains(&("detached".into(), "true".into()));
     match start(&supervisor, &path, &mut connection).await {
+        Ok((hold, attachment)) if detached => hand_over(connection, hold, attachment).await,
         Ok((hold, attachment)) => converse(connection, hold, attachment).await,
         Err(error) => error.refuse(connection).await,
     }
@@ -100,19 +108,36 @@ fn check_upgrade(head: &RequestHead) -> Result<(), Error> {
     )))
 }
 
-async fn converse(mut connection: Hijacked, hold: Hold, attachment: Attachment) {
+/// Tell the client what it started and hear what it says of the input, until it leaves. It is sent no output: all of it
+/// is for whoever attaches next, and the connection is closed only when the attachment is no longer in their way.
+async fn hand_over(mut connection: Hijacked, hold: Hold, attachment: Attachment) {
+    if switch(&mut connection).await.is_ok() {
+        let writer = Mutex::new(FrameWriter::new(&mut connection.writer));
+        let (control, taken) = (attachment.control(), Taken::default());
+        if greet(&attachment, &writer).await.is_ok() {
+            tokio::select! {
+                _left = input::obey(&mut connection.reader, &control, &taken, &writer) => {}
+                () = connection.closing.cancelled() => {}
+            }
+        }
+    }
+    attachment.leave();
+    drop((hold, connection));
+}
+
+async fn switch(connection: &mut Hijacked) -> std::io::Result<()> {
     let fields = [("Connection", "Upgrade"), ("Upgrade", PROTOCOL)];
-    if connection
-        .begin(StatusCode::SWITCHING_PROTOCOLS, &fields, b"")
-        .await
-        .is_err()
-    {
+    connection.begin(StatusCode::SWITCHING_PROTOCOLS, &fields, b"").await
+}
+
+async fn converse(mut connection: Hijacked, hold: Hold, attachment: Attachment) {
+    if switch(&mut connection).await.is_err() {
         return;
     }
     let writer = Mutex::new(FrameWriter::new(&mut connection.writer));
     let (control, taken) = (attachment.control(), Taken::default());
     let ended = tokio::select! {
-        ended = output(&attachment, &writer) => ended,
+        ended = pass_on(&attachment, &writer) => ended,
         ended = input::obey(&mut connection.reader, &control, &taken, &writer) => Err(ended),
         _held = between_frames(&connection.closing, &writer) => Err(Early::Stopping),
     };
@@ -138,6 +163,7 @@ async fn tell_end(ended: Result<i32, Early>, taken: &Taken, writer: &Frames<'_>)
     let (kind, last) = match ended {
         Ok(exit_status) => (ToClient::Exited, json::line(&wire::Exited { exit_status })),
         Err(Early::Stopping) => failed(STOPPING, true),
+        Err(Early::Lost(error)) => failed(&error, true),
         Err(Early::Told(error)) => failed(&error, false),
         Err(Early::ClientLeft) => return Err(std::io::ErrorKind::BrokenPipe.into()),
     };
@@ -148,19 +174,20 @@ async fn tell_end(ended: Result<i32, Early>, taken: &Taken, writer: &Frames<'_>)
 /// Frames to one client, from several sources.
 pub type Frames<'a> = Mutex<FrameWriter<'a, Writer>>;
 
-/// Send all output, then give the exit status.
-async fn output(attachment: &Attachment, writer: &Frames<'_>) -> Result<i32, Early> {
+/// The first frame.
+async fn greet(attachment: &Attachment, writer: &Frames<'_>) -> std::io::Result<()> {
     let first = wire::Attached {
         process_id: attachment.process_id().as_str(),
         stream_id: attachment.stream_id(),
         tty: attachment.has_tty(),
         stdin_window: WINDOW,
     };
-    writer
-        .lock()
-        .await
-        .send(ToClient::Attached, &json::line(&first))
-        .await?;
+    writer.lock().await.send(ToClient::Attached, &json::line(&first)).await
+}
+
+/// Send all output, then give the exit status.
+async fn pass_on(attachment: &Attachment, writer: &Frames<'_>) -> Result<i32, Early> {
+    greet(attachment, writer).await?;
     tokio::try_join!(
         copy(attachment.take_output(Stream::Stdout), Stream::Stdout, writer),
         copy(attachment.take_output(Stream::Stderr), Stream::Stderr, writer),
@@ -168,15 +195,15 @@ async fn output(attachment: &Attachment, writer: &Frames<'_>) -> Result<i32, Ear
     Ok(attachment.wait().await?.0)
 }
 
-async fn copy(output: Option<OutputReader>, stream: Stream, writer: &Frames<'_>) -> Result<(), Early> {
-    let Some(mut output) = output else {
+async fn copy(reader: Option<OutputReader>, stream: Stream, writer: &Frames<'_>) -> Result<(), Early> {
+    let Some(mut reader) = reader else {
         return Ok(());
     };
     let kind = match stream {
         Stream::Stdout => ToClient::Stdout,
         Stream::Stderr => ToClient::Stderr,
     };
-    while let Some(chunk) = output.next().await? {
+    while let Some(chunk) = output::next(&mut reader).await? {
         let mut writer = writer.lock().await;
         match chunk {
             Chunk::Data(data) => writer.send(kind, &data).await?,
@@ -187,7 +214,55 @@ async fn copy(output: Option<OutputReader>, stream: Stream, writer: &Frames<'_>)
                 writer.send(ToClient::Dropped, &json::line(&dropped)).await?;
             }
         }
-        output.delivered();
+        reader.delivered();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::supervisor;
+
+    /// The bytes a client is sent last.
+    async fn told(ended: Result<i32, Early>) -> Vec<u8> {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let mut server: Writer = Box::new(server);
+        let writer = Mutex::new(FrameWriter::new(&mut server));
+        tell_end(ended, &Taken::default(), &writer).await.unwrap();
+        drop(writer);
+        drop(server);
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    fn handle() -> crate::container::Handle {
+        "h".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_process_is_out_of_reach_for_a_moment_is_told_to_come_again() {
+        let lost = supervisor::Error::InitUnreachable {
+            handle: handle(),
+            reason: "the connection was lost".into(),
+        };
+        let last = told(Err(lost.into())).await;
+        let json: serde_json::Value = serde_json::from_slice(&last[5..]).unwrap();
+        assert_eq!((last[0], &json["again"]), (5, &true.into()));
+        assert!(json["error"].as_str().unwrap().contains("lost"), "{json}");
+    }
+
+    #[tokio::test]
+    async fn a_client_is_not_told_to_come_again_for_what_does_not_pass() {
+        let refused = supervisor::Error::ProcessRefused {
+            handle: handle(),
+            message: "no".into(),
+        };
+        let last = told(Err(refused.into())).await;
+        let json: serde_json::Value = serde_json::from_slice(&last[5..]).unwrap();
+        assert_eq!((last[0], &json["again"]), (5, &false.into()));
+    }
 }

@@ -52,7 +52,7 @@ pub struct Exited {
 #[derive(Debug, Serialize)]
 pub struct Failed<'a> {
     pub error: &'a str,
-    /// Fence is stopping, the process is not: attach again.
+    /// The process goes on, and attaching again leads to it.
     pub again: bool,
 }
 
