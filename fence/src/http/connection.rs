@@ -19,7 +19,7 @@ use tower::ServiceExt;
 
 use super::head::{self, HeadError, Received};
 use super::hijack::{self, Hijacked};
-use super::server::Shared;
+use super::server::{Door, Shared};
 
 /// What a client is told when there are too many connections: an error object that Garden clients know.
 const BUSY: &str = "{\"Type\":\"ServiceUnavailableError\",\"Message\":\"fence has as many connections as it takes; \
@@ -28,9 +28,10 @@ const BUSY: &str = "{\"Type\":\"ServiceUnavailableError\",\"Message\":\"fence ha
 const BROKEN: &str = "{\"Type\":\"\",\"Message\":\"fence failed while it worked on this request; its log says how\",\
                       \"Handle\":\"\",\"ProcessID\":\"\",\"Binary\":\"\"}\n";
 const WEB_PAGE: &str = "this API is not for web pages\n";
+const OTHER_HOST: &str = "the Host of a request must be localhost, api or an address of the loopback interface\n";
 
 /// Handle a connection to its end. `busy`: there are too many, say so.
-pub(super) async fn handle<S>(stream: S, shared: &Shared, busy: bool)
+pub(super) async fn handle<S>(stream: S, shared: &Shared, door: Door, busy: bool)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -55,6 +56,9 @@ where
         Ok(Ok(_)) if busy => (StatusCode::SERVICE_UNAVAILABLE, "application/json", BUSY.into()),
         Ok(Ok(received)) if received.head.is_from_a_web_page() => {
             (StatusCode::FORBIDDEN, "text/plain", WEB_PAGE.into())
+        }
+        Ok(Ok(received)) if door == Door::Tcp && !received.head.is_for_this_node() => {
+            (StatusCode::FORBIDDEN, "text/plain", OTHER_HOST.into())
         }
         Ok(Ok(received)) => return answer(received, reader, writer, shared).await,
     };

@@ -1,8 +1,11 @@
 //! The head of a request as read from the socket: bounded in size, parsed by httparse, nothing taken that follows it.
 
 use std::io;
+use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
+use http::header::HOST;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -113,6 +116,26 @@ impl RequestHead {
     }
 }
 
+impl RequestHead {
+    /// Whether the request names this node as its host. One that a browser was led to by a name of somebody else's, which
+    /// now leads here, names that.
+    pub fn is_for_this_node(&self) -> bool {
+        let mut hosts = self.headers.get_all(HOST).iter().peekable();
+        hosts.peek().is_some() && hosts.all(|host| host.to_str().is_ok_and(is_this_node))
+    }
+}
+
+/// Garden clients say `api` wherever they connect to.
+fn is_this_node(host: &str) -> bool {
+    let Ok(host) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = host.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    ["api", "localhost"].iter().any(|own| name.eq_ignore_ascii_case(own))
+        || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +195,30 @@ mod tests {
         assert!(head.names(http::header::CONNECTION, "upgrade"));
         assert!(!head.names(http::header::CONNECTION, "close"));
         assert!(!head.is_from_a_web_page());
+    }
+
+    #[tokio::test]
+    async fn a_host_is_this_node_or_not() {
+        for (host, this) in [
+            ("api", true),
+            ("API:80", true),
+            ("localhost:7777", true),
+            ("127.0.0.1", true),
+            ("127.8.0.1:7777", true),
+            ("[::1]:7777", true),
+            ("example.com", false),
+            ("example.com:7777", false),
+            ("localhost.example.com", false),
+            ("10.0.0.1:7777", false),
+            ("0.0.0.0:7777", false),
+            ("", false),
+            ("localhost\r\nHost: example.com", false),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let head = read_from(text.as_bytes()).await.unwrap().head;
+            assert_eq!(head.is_for_this_node(), this, "{host}");
+        }
+        let none = read_from(b"GET / HTTP/1.1\r\n\r\n").await.unwrap().head;
+        assert!(!none.is_for_this_node());
     }
 }

@@ -63,6 +63,13 @@ impl Default for Options {
     }
 }
 
+/// Where a connection came in. A browser can be led to a port, never to a unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Unix,
+    Tcp,
+}
+
 /// What every connection needs.
 pub(super) struct Shared {
     pub(super) faces: Faces,
@@ -107,8 +114,8 @@ async fn accept(listeners: &Listeners, shared: &Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             () = shared.closing.cancelled() => return,
-            accepted = listeners.unix.accept() => accepted.map(|(stream, _)| shared.take(stream)),
-            accepted = accept_tcp(listeners.tcp.as_ref()) => accepted.map(|stream| shared.take(stream)),
+            accepted = listeners.unix.accept() => accepted.map(|(stream, _)| shared.take(stream, Door::Unix)),
+            accepted = accept_tcp(listeners.tcp.as_ref()) => accepted.map(|stream| shared.take(stream, Door::Tcp)),
         };
         if let Err(error) = accepted {
             tracing::warn!("could not accept a connection: {error}");
@@ -128,7 +135,7 @@ async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
 
 impl Shared {
     /// Handle a connection in a task of its own, or tell the client that there are too many.
-    fn take<S>(self: &Arc<Self>, stream: S)
+    fn take<S>(self: &Arc<Self>, stream: S, door: Door)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -143,7 +150,7 @@ impl Shared {
         self.tasks.spawn(async move {
             let _slot = slot;
             tokio::select! {
-                () = connection::handle(stream, &shared, busy) => {}
+                () = connection::handle(stream, &shared, door, busy) => {}
                 () = shared.dropping.cancelled() => {}
             }
         });

@@ -6,12 +6,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
-use tokio::io::AsyncBufReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::{Client, DEADLINE, Served};
 use crate::http::hijack::Hijacked;
 use crate::http::server::{Faces, Options};
+use crate::http::{Listeners, serve};
 
 /// Where handlers of `GET /wait` say that they are there, and what they wait for.
 #[derive(Clone)]
@@ -147,6 +149,36 @@ async fn web_pages_are_refused() {
         .request("POST", "/say", &["Origin: http://example.com"], "x")
         .await;
     assert_eq!(client.head().await.status, 403);
+}
+
+#[tokio::test]
+async fn a_port_takes_only_requests_for_this_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let listeners = Listeners::bind(&dir.path().join("s"), "127.0.0.1:0").await.unwrap();
+    let address = listeners.tcp.as_ref().unwrap().local_addr().unwrap();
+    let gate = Gate {
+        waiting: Arc::new(Semaphore::new(0)),
+        open: Arc::new(Semaphore::new(0)),
+    };
+    tokio::spawn(serve(
+        listeners,
+        faces(gate),
+        Options::default(),
+        CancellationToken::new(),
+    ));
+    for (host, status) in [
+        (address.to_string(), "200"),
+        ("api".to_owned(), "200"),
+        (format!("rebound.example.com:{}", address.port()), "403"),
+    ] {
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("POST /say HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let reading = client.read_to_string(&mut answer);
+        tokio::time::timeout(DEADLINE, reading).await.unwrap().unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{host}: {answer}");
+    }
 }
 
 #[tokio::test]
