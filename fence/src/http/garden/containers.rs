@@ -5,7 +5,7 @@ use axum::extract::State;
 use http::Uri;
 
 use super::{HANDLE, Reply, convert, wire};
-use crate::container::{Handle, Properties};
+use crate::container::Properties;
 use crate::http::container;
 use crate::http::json::{self, Json};
 use crate::http::segments::{Segments, query};
@@ -35,24 +35,13 @@ pub async fn list(State(supervisor): State<Supervisor>, uri: Uri) -> Json<wire::
         filter.entry(key).or_insert(value);
     }
     let handles = match filter.remove(STATE).as_deref() {
-        None | Some("created") => supervisor.list(&filter),
-        Some("all") => list_all(&supervisor, &filter).await,
+        // A container that is still being made is in no list.
+        None | Some("all" | "created") => supervisor.list(&filter),
         Some(_) => Vec::new(),
     };
     Json(wire::Handles {
         handles: handles.into_iter().map(String::from).collect(),
     })
-}
-
-/// Those too that are being made.
-async fn list_all(supervisor: &Supervisor, filter: &Properties) -> Vec<Handle> {
-    let infos = supervisor.infos().await.into_iter();
-    let wanted = infos.filter(|info| {
-        filter
-            .iter()
-            .all(|(key, value)| info.properties.get(key) == Some(value))
-    });
-    wanted.map(|info| info.handle).collect()
 }
 
 pub async fn create(State(supervisor): State<Supervisor>, body: Body) -> Reply<wire::Created> {
