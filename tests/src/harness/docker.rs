@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::command::{Captured, run};
 
+/// Where the names of images begin that fence makes of a client's files.
+const IMPORTED: &str = "fence/rootfs";
+
 /// `docker ARGS…`, to its end.
 #[track_caller]
 pub fn docker(args: &[&str]) -> Captured {
@@ -49,13 +52,26 @@ pub fn pid(inspected: &Value) -> i32 {
         .unwrap_or(0)
 }
 
-/// Remove all containers of the node, whatever they do.
+/// Remove all containers with this label, whatever they do, and the images that were made for them alone.
 pub fn remove_labelled(label: &str, value: &str) {
     let ids = labelled(label, value);
-    if !ids.is_empty() {
-        let mut args = vec!["rm", "-f", "-v"];
-        args.extend(ids.iter().map(String::as_str));
-        // One that fence removes at the same time is as wanted.
-        docker(&args);
+    if ids.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let images = docker(&[&["inspect", "--format", "{{.Image}}"], names.as_slice()].concat()).out();
+    let images: Vec<&str> = images.lines().collect();
+    let tags = docker(
+        &[
+            &["inspect", "--format", "{{join .RepoTags \"\\n\"}}"],
+            images.as_slice(),
+        ]
+        .concat(),
+    )
+    .out();
+    // One that fence removes at the same time is as wanted.
+    docker(&[&["rm", "-f", "-v"], names.as_slice()].concat());
+    for imported in tags.lines().filter(|tag| tag.starts_with(IMPORTED)) {
+        docker(&["rmi", imported]);
     }
 }
