@@ -10,7 +10,7 @@ use super::target::Target;
 use super::tree::Tree;
 use super::{Error, Result};
 
-/// The largest value of one key in bytes, as JSON.
+/// The largest value of one key in bytes: text as it is, everything else as JSON.
 pub const MAX_VALUE: usize = 64 * 1024;
 /// The most keys of one layer.
 pub const MAX_KEYS: usize = 4096;
@@ -102,7 +102,7 @@ impl Editor<'_> {
     /// Check one leaf; whether it is one to keep.
     fn check_leaf(&self, path: &KeyPath, leaf: &Value, unknown: &mut Vec<(KeyPath, Option<KeyPath>)>) -> Result<bool> {
         let target = || self.target.at(path);
-        let size = leaf.to_string().len();
+        let size = leaf.as_str().map_or_else(|| leaf.to_string().len(), str::len);
         if size > MAX_VALUE {
             return Err(Error::TooMuch {
                 limit: MAX_VALUE,

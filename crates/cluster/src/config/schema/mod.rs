@@ -163,17 +163,13 @@ impl Schema {
         }
     }
 
-    /// Whether the leaf at this address is kept apart and redacted. Of keys that are not known the name decides.
+    /// Whether the leaf at this address is kept apart and redacted. Of keys that are not known the names decide: what
+    /// is below a secret is one, too.
     pub fn is_secret(&self, address: &KeyPath) -> bool {
         match self.find(address) {
             Found::Key(key) => key.secret,
             Found::Group => false,
-            Found::Unknown { .. } => address.last().is_some_and(|name| {
-                let name = name.to_ascii_lowercase();
-                SECRET_NAMES
-                    .iter()
-                    .any(|secret| name == *secret || name.ends_with(&format!("_{secret}")))
-            }),
+            Found::Unknown { .. } => address.segments().any(is_secret_name),
         }
     }
 
@@ -204,6 +200,13 @@ impl Key {
     fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.path).chain(self.aliases.iter().copied())
     }
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_NAMES
+        .iter()
+        .any(|secret| name == *secret || name.ends_with(&format!("_{secret}")))
 }
 
 /// The check of a component whose keys do not depend on each other.
@@ -289,10 +292,17 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_secret_by_their_name() {
-        for text in ["fence/registry/password", "logyard/api_token", "a/b/SECRET"] {
+        for text in [
+            "fence/registry/password",
+            "logyard/api_token",
+            "a/b/SECRET",
+            "a/secret/x",
+            "a/db_password/deep/x",
+            "token/x",
+        ] {
             assert!(Schema::standard().is_secret(&address(text)), "{text}");
         }
-        for text in ["fence/docker/image", "fence", "a/tokens_per_second", "password/x"] {
+        for text in ["fence/docker/image", "fence", "a/tokens_per_second", "a/secrets/x"] {
             assert!(!Schema::standard().is_secret(&address(text)), "{text}");
         }
     }
