@@ -6,8 +6,9 @@
 //!
 //! Output flows by acknowledgement. Init keeps what a process wrote in one bounded buffer per stream; an
 //! [`ToInit::Ack`] says how far the reader of an attachment has come, and init sends at most [`WINDOW`] bytes beyond
-//! it. An attachment that never acks is never sent anything. What no attachment has acked stays in the buffer when
-//! the connection breaks, and is what the first attachment after it begins with.
+//! it. An attachment that never acks is never sent any output. What no attachment has acked stays in the buffer when
+//! the connection breaks, and is what the first attachment after it begins with. When a process is forgotten, every
+//! stream of its attachments ends at once, also one that was not opened yet: what is lost is told as dropped.
 //!
 //! This module is a library for both sides and does no I/O. Both treat the other's frames as hostile: every length
 //! is bounded by [`MAX_FRAME`], and an undecodable frame ends the connection, never the process.
@@ -26,6 +27,8 @@ pub const WINDOW: u64 = 256 * 1024;
 pub const STDIN_WINDOW: u64 = 256 * 1024;
 /// The output kept per process and stream when nobody reads, in bytes, unless init is told less.
 pub const DEFAULT_BUFFER: usize = 10 * 1024 * 1024;
+/// The most output init may be told to keep per process and stream, in bytes; a spawn that asks for more is refused.
+pub const MAX_BUFFER: usize = 64 * 1024 * 1024;
 /// Where fence mounts the directory that holds this container's socket, read-only, inside the container.
 pub const RUN_DIR: &str = "/.fence/run";
 /// The name of the socket in [`RUN_DIR`].
@@ -63,7 +66,8 @@ pub enum Stream {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToInit {
-    /// Start a process and attach to it from its first byte.
+    /// Start a process and attach to it from its first byte. Where the connection breaks before init has answered, the
+    /// process is killed and forgotten.
     Spawn {
         seq: u64,
         attachment: u32,
@@ -91,7 +95,8 @@ pub enum ToInit {
         columns: u16,
         rows: u16,
     },
-    /// Forget an exited process: its exit code and output were delivered. Unknown ids are fine.
+    /// Forget an exited process: its exit code and output were delivered. Streams still attached end, see
+    /// [`FromInit::StreamEnd`]. Unknown ids are fine.
     Collect { id: String },
     /// Ask for the processes and whether anything but init is alive.
     List { seq: u64 },
@@ -120,7 +125,8 @@ pub enum FromInit {
     },
     /// Done, nothing to say.
     Done { seq: u64 },
-    /// The answer to [`ToInit::List`]. `others` is how many processes live besides init, children or not.
+    /// The answer to [`ToInit::List`]. `others` is how many processes live besides init, children or not; where it is 0
+    /// the [`FromInit::Exited`] of every process was sent before.
     Listed {
         seq: u64,
         processes: Vec<ProcessEntry>,
@@ -137,7 +143,7 @@ pub enum FromInit {
         from: u64,
         upto: u64,
     },
-    /// No more output will come on this stream of this attachment.
+    /// No more output will come on this stream of this attachment: all of it was sent, or the process was forgotten.
     StreamEnd { attachment: u32, stream: Stream },
     /// All input of this process before offset `upto`, counted from the beginning of this connection, was passed on (or
     /// thrown away, where nobody reads it any more); fence may send [`STDIN_WINDOW`] beyond it.
@@ -163,7 +169,7 @@ pub struct SpawnSpec {
     pub rlimits: Vec<Rlimit>,
     /// A terminal of this size instead of pipes.
     pub tty: Option<WindowSize>,
-    /// The most output to keep per stream while nobody reads, in bytes; 0 = [`DEFAULT_BUFFER`].
+    /// The most output to keep per stream while nobody reads, in bytes, up to [`MAX_BUFFER`]; 0 = [`DEFAULT_BUFFER`].
     pub buffer: usize,
 }
 
@@ -221,12 +227,19 @@ pub enum Exit {
     Signal(i32),
 }
 
+/// The highest signal of Linux.
+const MAX_SIGNAL: i32 = 64;
+/// The highest exit status, which also stands for what can be none.
+const MAX_STATUS: i32 = 255;
+
 impl Exit {
-    /// The status a shell would show: the code, or 128 + the signal.
+    /// The status a shell would show: the code, or 128 + the signal. Always 0 to 255: a code or signal that the kernel
+    /// would not report, which only a peer can make up, counts as 255.
     pub fn status(self) -> i32 {
         match self {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
+            Exit::Code(code @ 0..=MAX_STATUS) => code,
+            Exit::Signal(signal @ 1..=MAX_SIGNAL) => 128 + signal,
+            Exit::Code(_) | Exit::Signal(_) => MAX_STATUS,
         }
     }
 }
@@ -257,4 +270,29 @@ pub enum FailureKind {
     Limit,
     /// The kernel refused.
     System,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_what_a_shell_would_show_whatever_the_peer_says() {
+        for (exit, status) in [
+            (Exit::Code(0), 0),
+            (Exit::Code(7), 7),
+            (Exit::Code(255), 255),
+            (Exit::Signal(1), 129),
+            (Exit::Signal(9), 137),
+            (Exit::Signal(64), 192),
+        ] {
+            assert_eq!(exit.status(), status, "{exit:?}");
+        }
+        for bad in [i32::MIN, -1, 256, i32::MAX] {
+            assert_eq!(Exit::Code(bad).status(), 255);
+        }
+        for bad in [i32::MIN, -1, 0, 65, 127, i32::MAX] {
+            assert_eq!(Exit::Signal(bad).status(), 255);
+        }
+    }
 }

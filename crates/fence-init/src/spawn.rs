@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use fence_init::protocol::{DEFAULT_BUFFER, Failure, FailureKind, SpawnSpec};
+use fence_init::protocol::{DEFAULT_BUFFER, Failure, FailureKind, MAX_BUFFER, SpawnSpec};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{ForkResult, fork, pipe2};
@@ -15,8 +15,6 @@ use crate::stdio::{self, Ours};
 
 /// The longest name of a process, in bytes.
 const MAX_ID: usize = 128;
-/// The most output that may be kept per stream, in bytes.
-const MAX_BUFFER: usize = 64 * 1024 * 1024;
 /// The longest report of a child that could not start, in bytes.
 const MAX_REPORT: usize = 4096;
 

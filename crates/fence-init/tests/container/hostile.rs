@@ -93,11 +93,10 @@ fn senseless_requests_are_refused() {
     for spec in refused {
         assert_eq!(fence.try_spawn(spec).unwrap_err().kind, FailureKind::Invalid);
     }
-    let greedy = SpawnSpec {
-        buffer: usize::MAX,
-        ..good()
-    };
-    assert_eq!(fence.try_spawn(greedy).unwrap_err().kind, FailureKind::Limit);
+    for buffer in [MAX_BUFFER + 1, usize::MAX] {
+        let greedy = SpawnSpec { buffer, ..good() };
+        assert_eq!(fence.try_spawn(greedy).unwrap_err().kind, FailureKind::Limit);
+    }
     let many = SpawnSpec {
         args: vec!["x".repeat(900_000)],
         ..good()
