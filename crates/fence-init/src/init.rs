@@ -113,7 +113,6 @@ impl Init {
         let mut outcome = Ok(());
         while let Some(heard) = signals::hear(&self.signals) {
             match heard {
-                // Every child is reaped, also where fence cannot be told any more.
                 Heard::Child => outcome = self.reap().and(outcome),
                 Heard::Stop => self.stop = Some(Stop::begin(Instant::now())),
             }
@@ -121,7 +120,8 @@ impl Init {
         outcome
     }
 
-    fn reap(&mut self) -> Result<(), Lost> {
+    /// Reaps every child that has ended, also where fence cannot be told of it any more.
+    pub(crate) fn reap(&mut self) -> Result<(), Lost> {
         let mut outcome = Ok(());
         while let Some((pid, exit)) = reap::next() {
             if let Some(number) = self.table.take_pid(pid) {
@@ -144,8 +144,10 @@ impl Init {
             id: process.id.clone(),
             exit,
         };
-        self.table.ended(number);
-        started.and(self.link.send(&told))
+        let forgotten = self.table.ended(number);
+        started
+            .and(self.link.send(&told))
+            .and_then(|()| self.link.send_each(&forgotten))
     }
 
     /// Tells who asked for a process whether it executes, once that is known.
@@ -161,18 +163,17 @@ impl Init {
         };
         process.stage = Stage::Running;
         self.outbox.outputs_changed(process);
-        let told = match (outcome, seq) {
-            (Ok(()), Some(seq)) => FromInit::Spawned {
+        let told = match outcome {
+            Ok(()) => FromInit::Spawned {
                 seq,
                 process: number,
                 pid: process.pid,
             },
-            (Err(error), Some(seq)) => {
+            Err(error) => {
+                // The failure itself says that there is no attachment either.
                 self.table.remove(number);
                 FromInit::Failed { seq, error }
             }
-            // Nobody waits any more. One that did not execute ends now and is listed like any other.
-            (_, None) => return Ok(()),
         };
         self.link.send(&told)
     }
@@ -236,10 +237,12 @@ impl Init {
         })
     }
 
-    /// The connection is lost: processes, their output and exits stay, attachments go.
+    /// The connection is lost: processes, their output and exits stay, attachments and starts that were not answered go.
     fn disconnect(&mut self) {
         self.link.disconnect(Instant::now());
-        self.table.disconnect();
+        for pid in self.table.disconnect() {
+            signals::kill_group(pid);
+        }
         self.outbox.clear();
     }
 }

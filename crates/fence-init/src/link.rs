@@ -172,6 +172,11 @@ impl Link {
         Ok(())
     }
 
+    /// Queues messages in their order.
+    pub fn send_each(&mut self, messages: &[FromInit]) -> Result<(), Lost> {
+        messages.iter().try_for_each(|message| self.send(message))
+    }
+
     /// Queues output.
     pub fn send_output(&mut self, attachment: u32, stream: Stream, data: &[u8]) -> Result<(), Lost> {
         if self.is_up() {

@@ -5,10 +5,16 @@ use std::path::Path;
 
 use crate::signals;
 
-/// How many processes live besides init. `known` is how many of them init started itself: where /proc is missing, or
-/// is not this container's, that and whether there are others is all that can be said.
+/// How many processes live besides init; 0 only where there is not even one to be reaped, and so nothing that has still
+/// to be told. `known` is how many of them init started itself: where /proc is missing, or is not this container's, that
+/// and whether there are others is all that can be said.
 pub fn others(known: usize) -> u32 {
-    let count = scan(Path::new("/proc")).unwrap_or_else(|| known.max(usize::from(signals::any_other())));
+    // The kernel's own word, at one moment: the scan misses what comes and goes meanwhile, and does not count what is
+    // dead except for its threads, or has died since init last reaped.
+    if !signals::any_other() {
+        return 0;
+    }
+    let count = scan(Path::new("/proc")).unwrap_or(known).max(1);
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

@@ -12,6 +12,7 @@
 //! and whoever comes to that place later is told which bytes are missing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use fence_init::protocol::{MAX_DATA, WINDOW};
 
@@ -227,6 +228,12 @@ impl Backlog {
         let piece = &rest[..most.min(rest.len())];
         cursor.sent += piece.len() as u64;
         (!piece.is_empty()).then_some(Piece::Data(piece))
+    }
+
+    /// The attachments that were not told the end, with what was not sent to them, whether they opened the stream or not.
+    pub fn unserved(&self) -> impl Iterator<Item = (u32, Range<u64>)> + '_ {
+        let waiting = self.cursors.iter().filter(|(_, cursor)| !cursor.told_end);
+        waiting.map(|(attachment, cursor)| (*attachment, cursor.sent..self.end()))
     }
 
     /// Whether everything an attachment opened this stream for was sent to it.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! starting ──executed──▶ running ──died──▶ ended ──collected──▶ (forgotten)
-//!     └──could not execute──▶ (forgotten, and told to whoever asked)
+//!     ├──could not execute──▶ (forgotten, and told to whoever asked)
+//!     └──asker is gone──▶ (killed and forgotten)
 //! ```
 
-use fence_init::protocol::{Exit, Failure, ProcessEntry, SpawnSpec, Stream, WindowSize};
+use fence_init::protocol::{Exit, Failure, FromInit, ProcessEntry, SpawnSpec, Stream, WindowSize};
 use nix::errno::Errno;
 
 use crate::failure::system;
@@ -17,10 +18,10 @@ use crate::stream::Output;
 /// How far a process has come.
 #[derive(Debug)]
 pub enum Stage {
-    /// Forked; `report` tells whether it executes. `seq` is what to answer, as long as the asker is connected.
+    /// Forked; `report` tells whether it executes, `seq` is what to answer.
     Starting {
         report: Watched,
-        seq: Option<u64>,
+        seq: u64,
     },
     Running,
     Ended(Exit),
@@ -54,7 +55,7 @@ impl Process {
             number,
             pid: child.pid,
             tty,
-            stage: Stage::Starting { report, seq: Some(seq) },
+            stage: Stage::Starting { report, seq },
             input: Input::new(adopt(child.streams.input, Part::Input), tty),
             stdout: Output::new(Some(adopt(child.streams.stdout, Part::Stdout)), limit),
             stderr: Output::new(child.streams.stderr.map(|fd| adopt(fd, Part::Stderr)), limit),
@@ -71,9 +72,14 @@ impl Process {
         }
     }
 
-    /// Whether fence may know of it: not while somebody still waits for its start.
+    /// Whether fence may know of it: not while it waits for the answer to its start.
     pub fn visible(&self) -> bool {
-        !matches!(self.stage, Stage::Starting { seq: Some(_), .. })
+        !matches!(self.stage, Stage::Starting { .. })
+    }
+
+    /// Whether anybody is attached.
+    pub fn is_attached(&self) -> bool {
+        self.stdout.backlog.attachments().next().is_some()
     }
 
     /// Its line in a list.
@@ -118,16 +124,13 @@ impl Process {
         self.stage = Stage::Ended(exit);
     }
 
-    /// The connection is gone, and with it who attached and who waited for the start.
+    /// The connection is gone, and with it who attached.
     pub fn disconnect(&mut self) {
         for output in [&mut self.stdout, &mut self.stderr] {
             output.backlog.detach_all();
             output.refresh();
         }
         self.input.reset();
-        if let Stage::Starting { seq, .. } = &mut self.stage {
-            *seq = None;
-        }
     }
 
     /// Sets the size of its terminal.
@@ -137,6 +140,26 @@ impl Process {
         } else {
             Err(Errno::ENOTTY)
         }
+    }
+
+    /// What those attached have to be told when it is forgotten: which bytes they will not get, and that no more come.
+    /// Who has not opened a stream yet is told too, since its first ack will find nobody.
+    pub fn farewell(&self) -> Vec<FromInit> {
+        let mut told = Vec::new();
+        for (stream, output) in [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)] {
+            for (attachment, lost) in output.backlog.unserved() {
+                if !lost.is_empty() {
+                    told.push(FromInit::Dropped {
+                        attachment,
+                        stream,
+                        from: lost.start,
+                        upto: lost.end,
+                    });
+                }
+                told.push(FromInit::StreamEnd { attachment, stream });
+            }
+        }
+        told
     }
 
     /// What is left of it that has to be read and thrown away.

@@ -55,10 +55,12 @@ impl Init {
                 self.answer(seq, done.map(|()| FromInit::Done { seq }))
             }
             ToInit::Collect { id } => {
-                self.table.collect(&id);
-                Ok(())
+                let told = self.table.collect(&id);
+                self.link.send_each(&told)
             }
             ToInit::List { seq } => {
+                // Whoever reads that nothing lives has been told of every exit before.
+                self.reap()?;
                 let others = living::others(self.table.live());
                 self.link.send(&FromInit::Listed {
                     seq,
@@ -88,7 +90,7 @@ impl Init {
         let number = self.table.next_number();
         let process = Process::new(self.poll(), number, seq, spec, child).inspect_err(|_| {
             // It cannot be looked after, so it must not run.
-            let _ = signals::send(pid, nix::libc::SIGKILL);
+            signals::kill_group(pid);
         })?;
         self.table.insert(process, attachment);
         Ok(())

@@ -53,6 +53,14 @@ pub fn send(pid: i32, signal: i32) -> nix::Result<()> {
     kill(if leads { -pid } else { pid }, signal)
 }
 
+/// Kills a child that was not reaped yet and may only just be becoming the leader of a group, with that group.
+pub fn kill_group(pid: i32) {
+    // The child first: then it starts nothing more, and its group is all there will be. It may have ended, and may lead
+    // no group yet.
+    let _ = kill(pid, libc::SIGKILL);
+    let _ = kill(-pid, libc::SIGKILL);
+}
+
 /// Signals every process but init. That there is none is no error.
 pub fn send_all(signal: i32) -> nix::Result<()> {
     match kill(EVERY_OTHER, signal) {
@@ -61,7 +69,7 @@ pub fn send_all(signal: i32) -> nix::Result<()> {
     }
 }
 
-/// Whether any process but init exists.
+/// Whether any process but init exists, if only to be reaped.
 pub fn any_other() -> bool {
     kill(EVERY_OTHER, 0) != Err(Errno::ESRCH)
 }
@@ -76,7 +84,34 @@ fn kill(pid: i32, signal: i32) -> nix::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
     use super::*;
+
+    #[test]
+    fn a_group_is_killed_and_so_is_one_that_leads_none() {
+        for leads in [true, false] {
+            let mut command = Command::new("sh");
+            let script = if leads {
+                "sleep 1000 & echo ready; wait"
+            } else {
+                "echo ready; exec sleep 1000"
+            };
+            command.args(["-c", script]).stdout(Stdio::piped());
+            if leads {
+                command.process_group(0);
+            }
+            let mut child = command.spawn().unwrap();
+            let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+            assert_eq!(output.next().unwrap().unwrap(), "ready");
+            kill_group(i32::try_from(child.id()).unwrap());
+            // All that had it open are gone.
+            assert!(output.next().is_none());
+            assert!(!child.wait().unwrap().success());
+        }
+    }
 
     #[test]
     fn only_real_signals_pass() {

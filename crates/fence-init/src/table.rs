@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use fence_init::protocol::{Failure, FailureKind, ProcessEntry, SpawnSpec, Stream};
+use fence_init::protocol::{Failure, FailureKind, FromInit, ProcessEntry, SpawnSpec, Stream};
 
 use crate::failure::{failure, no_process};
 use crate::poll::{Token, Watched};
@@ -11,7 +11,7 @@ use crate::process::{Process, Stage};
 
 /// The most processes that have not ended.
 const MAX_LIVE: usize = 1024;
-/// The most ended processes whose exit is kept; beyond it the oldest are forgotten.
+/// The most ended processes whose exit is kept; beyond it the oldest are forgotten, first those nobody is attached to.
 const MAX_ENDED: usize = 1024;
 /// The most attachments.
 const MAX_ATTACHMENTS: usize = 4096;
@@ -145,10 +145,18 @@ impl Table {
         self.attachments.remove(&attachment);
     }
 
-    /// Ends all attachments.
-    pub fn disconnect(&mut self) {
+    /// Ends all attachments. Forgets the processes whose start was not answered and gives their pids: nobody knows of
+    /// them, so they must not live.
+    pub fn disconnect(&mut self) -> Vec<i32> {
         self.attachments.clear();
         self.processes.values_mut().for_each(Process::disconnect);
+        let unanswered = self.processes.values().filter(|process| !process.visible());
+        let unanswered: Vec<_> = unanswered.map(|process| (process.number, process.pid)).collect();
+        let forget = |(number, pid)| {
+            self.remove(number);
+            pid
+        };
+        unanswered.into_iter().map(forget).collect()
     }
 
     /// The number of the process with this pid, which is over: the pid may be another's from now on.
@@ -156,31 +164,35 @@ impl Table {
         self.pids.remove(&pid)
     }
 
-    /// Notes that a process has ended, and forgets the one that ended first where there are too many.
-    pub fn ended(&mut self, number: u32) {
+    /// Notes that a process has ended, and forgets another where there are too many. Gives what is to be told of that.
+    pub fn ended(&mut self, number: u32) -> Vec<FromInit> {
         self.ended.push_back(number);
-        if self.ended.len() > MAX_ENDED
-            && let Some(oldest) = self.ended.front().copied()
-        {
-            self.remove(oldest);
+        if self.ended.len() <= MAX_ENDED {
+            return Vec::new();
+        }
+        let is_free = |number: &&u32| self.processes.get(number).is_none_or(|process| !process.is_attached());
+        let spare = self.ended.iter().find(is_free).or_else(|| self.ended.front()).copied();
+        spare.map(|spare| self.remove(spare)).unwrap_or_default()
+    }
+
+    /// Forgets the process of this name if it has ended. Gives what is to be told of that.
+    pub fn collect(&mut self, id: &str) -> Vec<FromInit> {
+        match self.named(id) {
+            Ok(process) if process.exit().is_some() => {
+                let number = process.number;
+                self.remove(number)
+            }
+            _ => Vec::new(),
         }
     }
 
-    /// Forgets the process of this name if it has ended.
-    pub fn collect(&mut self, id: &str) {
-        if let Ok(process) = self.named(id)
-            && process.exit().is_some()
-        {
-            let number = process.number;
-            self.remove(number);
-        }
-    }
-
-    /// Forgets a process, whatever its stage. What it left behind may still write: that is read on.
-    pub fn remove(&mut self, number: u32) {
+    /// Forgets a process, whatever its stage, and gives what those attached to it are to be told. What it left behind
+    /// may still write: that is read on.
+    pub fn remove(&mut self, number: u32) -> Vec<FromInit> {
         let Some(process) = self.processes.remove(&number) else {
-            return;
+            return Vec::new();
         };
+        let told = process.farewell();
         self.ids.remove(&process.id);
         self.attachments.retain(|_, attached| *attached != number);
         self.ended.retain(|ended| *ended != number);
@@ -192,6 +204,7 @@ impl Table {
                 self.leftovers.insert(source.token(), source);
             }
         }
+        told
     }
 
     /// Reads what a forgotten process left behind.
@@ -227,9 +240,62 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use fence_init::frame;
-    use fence_init::protocol::{Exit, FromInit};
+    use fence_init::protocol::Exit;
+    use nix::unistd::pipe;
 
     use super::*;
+    use crate::poll::Poll;
+    use crate::spawn::Child;
+    use crate::stdio;
+
+    /// Lets a process of this number run and end, and gives what was to be told of one that was forgotten for it.
+    fn run(table: &mut Table, poll: &Poll, number: u32) -> Vec<FromInit> {
+        let (streams, theirs) = stdio::pipes().unwrap();
+        let child = Child {
+            pid: i32::try_from(number).unwrap(),
+            report: pipe().unwrap().0,
+            streams,
+        };
+        let spec = SpawnSpec {
+            id: number.to_string(),
+            ..SpawnSpec::default()
+        };
+        let process = Process::new(poll, number, 0, &spec, child).unwrap();
+        table.insert(process, number);
+        nix::unistd::write(&theirs.stdout, b"output").unwrap();
+        drop(theirs);
+        table.take_pid(i32::try_from(number).unwrap());
+        table.get(number).unwrap().end(Exit::Code(0), &mut [0; 64]);
+        table.ended(number)
+    }
+
+    #[test]
+    fn of_too_many_ended_ones_those_nobody_is_attached_to_go_first() {
+        let poll = Poll::new().unwrap();
+        let mut table = Table::default();
+        let full = u32::try_from(MAX_ENDED).unwrap();
+        for number in 1..=full {
+            assert_eq!(run(&mut table, &poll, number), []);
+        }
+        for free in [700, 5] {
+            table.detach(free);
+        }
+        for (more, gone) in [(1, 5), (2, 700)] {
+            assert_eq!(run(&mut table, &poll, full + more), []);
+            assert!(table.get(gone).is_none());
+        }
+        let end = |stream| FromInit::StreamEnd { attachment: 1, stream };
+        let dropped = FromInit::Dropped {
+            attachment: 1,
+            stream: Stream::Stdout,
+            from: 0,
+            upto: 6,
+        };
+        let told = [dropped, end(Stream::Stdout), end(Stream::Stderr)];
+        assert_eq!(run(&mut table, &poll, full + 3), told);
+        assert_eq!(table.entries().len(), MAX_ENDED);
+        assert_eq!(table.live(), 0);
+    }
 
     #[test]
     fn the_longest_list_fits_a_frame() {

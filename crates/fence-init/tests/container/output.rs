@@ -134,3 +134,70 @@ fn a_stream_that_is_closed_early_ends_early() {
     assert_eq!(fence.text(&process, Stream::Stdout), "bye\n");
     assert_eq!(fence.list().1, 1);
 }
+
+/// Waits for the end of a stream and gives what was told as lost before, without reading any of its output.
+fn end_of(fence: &mut Peer, wanted: u32, of: Stream) -> Vec<(u64, u64)> {
+    let mut lost = Vec::new();
+    loop {
+        let told = fence.find(|incoming| match incoming {
+            Incoming::Message(FromInit::Dropped {
+                attachment,
+                stream,
+                from,
+                upto,
+            }) if (*attachment, *stream) == (wanted, of) => Some(Some((*from, *upto))),
+            Incoming::Message(FromInit::StreamEnd { attachment, stream }) if (*attachment, *stream) == (wanted, of) => {
+                Some(None)
+            }
+            _ => None,
+        });
+        match told {
+            Some(range) => lost.push(range),
+            None => return lost,
+        }
+    }
+}
+
+#[test]
+fn collecting_a_process_ends_the_streams_of_who_still_reads() {
+    let (_container, mut fence) = Container::start();
+    let reader = fence.spawn(SpawnSpec {
+        buffer: 4 << 20,
+        ..sh("read", "read go; head -c 1000000 /dev/zero; echo error >&2")
+    });
+    let (idle, from, _) = fence.attach("read");
+    assert_eq!(from, [0, 0]);
+    fence.ack(reader.attachment, Stream::Stdout, 0);
+    fence.input(reader.number, b"go\n");
+    assert_eq!(fence.exit(&reader), Exit::Code(0));
+    let mut seen = 0;
+    while seen < WINDOW {
+        seen += fence.piece(reader.attachment, Stream::Stdout).unwrap().len() as u64;
+    }
+    fence.send(&ToInit::Collect { id: reader.id.clone() });
+    // An opening that comes too late is no reason to wait for ever either.
+    fence.ack(idle.attachment, Stream::Stdout, 0);
+    let ends = [
+        (&reader, Stream::Stdout, vec![(WINDOW, 1_000_000)]),
+        (&reader, Stream::Stderr, vec![(0, 6)]),
+        (&idle, Stream::Stdout, vec![(0, 1_000_000)]),
+        (&idle, Stream::Stderr, vec![(0, 6)]),
+    ];
+    for (of, stream, lost) in ends {
+        assert_eq!(end_of(&mut fence, of.attachment, stream), lost, "{of:?} {stream:?}");
+    }
+    assert_eq!(fence.list(), (vec![], 0));
+}
+
+#[test]
+fn a_stream_that_was_read_to_its_end_ends_once() {
+    let (_container, mut fence) = Container::start();
+    let process = fence.spawn(sh("one", "echo out"));
+    assert_eq!(fence.text(&process, Stream::Stdout), "out\n");
+    fence.exit(&process);
+    fence.send(&ToInit::Collect { id: process.id.clone() });
+    fence.list();
+    let ended = |wanted: Stream| move |incoming: &Incoming| matches!(incoming, Incoming::Message(FromInit::StreamEnd { stream, .. }) if *stream == wanted);
+    assert!(!fence.came(ended(Stream::Stdout)));
+    assert!(fence.came(ended(Stream::Stderr)));
+}

@@ -140,6 +140,11 @@ impl Peer {
         }
     }
 
+    /// Whether something came before whatever was waited for last, without waiting for it.
+    pub fn came(&self, wanted: impl FnMut(&Incoming) -> bool) -> bool {
+        self.inbox.iter().any(wanted)
+    }
+
     /// Waits until init closes the connection.
     pub fn expect_closed(&mut self) {
         while self.receive().is_some() {}

@@ -1,5 +1,6 @@
 //! Start, end, signals: what happens to processes.
 
+use fence_init::frame;
 use fence_init::protocol::*;
 use nix::sys::signal::Signal;
 
@@ -159,6 +160,35 @@ fn orphans_are_reaped() {
         container.children().is_empty()
     });
     assert_eq!(fence.list().1, 0);
+}
+
+#[test]
+fn where_nothing_lives_every_exit_was_told_before() {
+    let (_container, mut fence) = Container::start();
+    for round in 0..20 {
+        let process = fence.spawn(program(&format!("victim{round}"), "sleep", &["1000"]));
+        // Taken in at once, so that the process dies while they are answered.
+        let first = 1000 * (round + 1);
+        let kill = ToInit::SignalAll { seq: first, signal: 9 };
+        let lists = (1..200).map(|more| ToInit::List { seq: first + more });
+        let burst: Vec<u8> = std::iter::once(kill)
+            .chain(lists)
+            .flat_map(|message| frame::encode_control(&message).unwrap())
+            .collect();
+        fence.send_raw(&burst);
+        fence.answer(first).unwrap();
+        for seq in first + 1..first + 200 {
+            if let FromInit::Listed { others: 0, .. } = fence.answer(seq).unwrap() {
+                let told = fence.came(
+                    |incoming| matches!(incoming, Incoming::Message(FromInit::Exited { id, .. }) if *id == process.id),
+                );
+                assert!(told, "list {} of round {round}", seq - first);
+            }
+        }
+        assert_eq!(fence.exit(&process), Exit::Signal(9));
+        fence.send(&ToInit::Collect { id: process.id });
+    }
+    eventually("nothing lives", || fence.list().1 == 0);
 }
 
 #[test]

@@ -154,23 +154,35 @@ fn input_on_its_way_is_kept_and_counting_begins_again() {
 }
 
 #[test]
-fn a_start_that_fence_did_not_wait_for_is_found_in_the_list() {
+fn a_start_that_was_never_answered_is_undone() {
     let (container, mut fence) = Container::start();
-    let spec = Box::new(program("orphan", "sleep", &["1000"]));
+    // Long in coming: its program is looked for in very many places first.
+    let spec = Box::new(SpawnSpec {
+        env: vec![format!("PATH={}", ":a".repeat(400_000))],
+        ..program("orphan", "sleep", &["1000"])
+    });
     fence.send(&ToInit::Spawn {
-        seq: 1,
-        attachment: 1,
+        seq: 1000,
+        attachment: 1000,
         spec,
     });
+    eventually("it was forked", || container.children().len() == 1);
+    assert_eq!(fence.list().0, []);
+    assert!(!fence.came(|incoming| matches!(
+        incoming,
+        Incoming::Message(FromInit::Spawned { .. } | FromInit::Failed { .. })
+    )));
     drop(fence);
-    // Either it came too late to be read, or the process is there; nothing in between.
     let mut fence = container.accept();
-    let listed = fence.list().0;
-    if let [entry] = &listed[..] {
-        assert_eq!((entry.id.as_str(), entry.exit), ("orphan", None));
-        fence.attach("orphan");
-    } else {
-        assert!(listed.is_empty());
-        fence.spawn(program("orphan", "sleep", &["1000"]));
-    }
+    assert_eq!(fence.hello, []);
+    // Its name is free at once.
+    let again = fence.spawn(program("orphan", "sleep", &["1000"]));
+    eventually("it is gone", || container.children().len() == 1);
+    let entry = ProcessEntry {
+        id: "orphan".into(),
+        process: again.number,
+        pid: again.pid,
+        exit: None,
+    };
+    assert_eq!(fence.list(), (vec![entry], 1));
 }
