@@ -28,7 +28,8 @@ impl Supervisor {
     /// Attach to a process that runs, or ended and whose end nobody was told yet.
     pub async fn attach(&self, handle: &Handle, process: &ProcessId) -> Result<Attachment> {
         let entry = self.entry(handle)?;
-        if !matches!(entry.record().state, State::Active | State::Stopped) {
+        let has_processes = matches!(entry.record().state, State::Active | State::Stopped) && entry.record().pid != 0;
+        if !has_processes {
             return Err(Error::ProcessNotFound {
                 handle: handle.clone(),
                 process: process.to_string(),
@@ -175,6 +176,12 @@ impl Attachment {
         }
     }
 
+    /// End it at once: what was not read of its output is what the next attachment begins with.
+    pub fn leave(mut self) {
+        let stream_id = std::mem::take(&mut self.stream_id);
+        self.entry.attachments().remove(&stream_id);
+    }
+
     /// Wait until the process has ended, whatever of its output was read.
     pub async fn wait(&self) -> Result<ExitStatus> {
         Ok(ExitStatus(self.inner.wait().await.status()))
@@ -220,6 +227,16 @@ impl OutputReader {
     /// What [`next`](OutputReader::next) gave so far was passed on, and need not be kept for the next attachment.
     pub fn delivered(&mut self) {
         self.reader.delivered();
+    }
+
+    /// As [`delivered`](OutputReader::delivered), for what comes before this offset of the whole stream.
+    pub fn delivered_upto(&mut self, offset: u64) {
+        self.reader.delivered_upto(offset);
+    }
+
+    /// Where in the whole stream the next piece begins.
+    pub fn position(&self) -> u64 {
+        self.reader.position()
     }
 }
 

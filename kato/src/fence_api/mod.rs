@@ -28,8 +28,8 @@ use wire::{Container, Status, Version};
 const QUICK: Duration = Duration::from_secs(15);
 /// For what makes fence act on Docker once or twice.
 const CHANGE: Duration = Duration::from_secs(150);
-/// For a stop: processes are given their time to end, which is a setting of the cluster.
-const STOP: Duration = Duration::from_secs(600);
+/// For a stop: processes are given their time to end, which is a setting of the cluster and at most 600 s.
+const STOP: Duration = Duration::from_secs(600 + CHANGE.as_secs());
 
 /// A client of one fence.
 #[derive(Clone, Debug)]
@@ -111,9 +111,18 @@ impl Client {
 
     /// Starts a process in a container and attaches to it.
     pub async fn run(&self, handle: &str, spec: &ProcessSpec) -> Result<Attached> {
+        self.start_process(container_path(handle, "/processes"), spec).await
+    }
+
+    /// Runs a process and reads nothing of it: all its output is for whoever attaches to it later.
+    pub async fn run_detached(&self, handle: &str, spec: &ProcessSpec) -> Result<Attached> {
+        self.start_process(container_path(handle, "/processes?detached=true"), spec)
+            .await
+    }
+
+    async fn start_process(&self, path: String, spec: &ProcessSpec) -> Result<Attached> {
         let action = "run the process";
         let body = Some(encode(spec, action)?);
-        let path = container_path(handle, "/processes");
         self.stream(Call {
             method: Method::POST,
             path,
@@ -149,6 +158,10 @@ impl Client {
                 started,
                 incoming,
                 outgoing,
+            }),
+            Ok(Ok(Some(FromFence::Failed(failed)))) if failed.again => Err(Error::Broken {
+                action,
+                source: std::io::Error::other(failed.error),
             }),
             Ok(Ok(Some(FromFence::Failed(failed)))) => Err(answer(failed.error)),
             Ok(Ok(Some(_))) => Err(answer("the stream does not begin with the process".into())),

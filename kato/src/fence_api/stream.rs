@@ -34,7 +34,8 @@ pub enum FromFence {
     Failed(Failed),
     /// Output was lost because nobody read it in time.
     Dropped(Dropped),
-    /// So many bytes of this connection's input have reached the process's pipe.
+    /// Fence has passed on so many bytes of this connection's input to the container's first process. Of these, what
+    /// was still on its way there is lost if fence is killed.
     InputTaken(u64),
 }
 
@@ -59,7 +60,7 @@ pub struct Started {
 pub struct Failed {
     /// What happened.
     pub error: String,
-    /// Fence is stopping, and the next fence has the process.
+    /// The process goes on, and attaching again leads to it: fence is stopping, or lost its own way to the process.
     pub again: bool,
 }
 
@@ -236,6 +237,11 @@ impl Outgoing {
     /// Sends a frame. Waits while fence reads slower than it is sent to.
     pub async fn send(&mut self, frame: ToFence) -> io::Result<()> {
         self.0.send(frame).await
+    }
+
+    /// Says that nothing more will be sent.
+    pub async fn close(&mut self) -> io::Result<()> {
+        self.0.close().await
     }
 }
 

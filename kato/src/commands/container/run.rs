@@ -1,5 +1,8 @@
 //! `kato container run`: a process in a container whose streams, signals and exit code are kato's.
 
+use std::io;
+use std::time::Duration;
+
 use clap::Args;
 
 use super::problem;
@@ -10,6 +13,9 @@ use crate::error::{Exit, Result};
 use crate::fence_api::spec::{ProcessSpec, TtySpec};
 use crate::fence_api::stream::ToFence;
 use crate::fence_api::{Attached, Client};
+
+/// How long fence may take to let a process go that was only started.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// Run a process in a container
 ///
@@ -70,7 +76,7 @@ pub async fn run(context: &Context, client: Client, args: RunArgs) -> Result<Exi
     };
     let (handle, spec) = request(args);
     if detach {
-        return match client.run(&handle, &spec).await {
+        return match client.run_detached(&handle, &spec).await {
             Ok(attached) => leave(context, attached, keep_input).await,
             Err(error) => Err(problem::explain(&client, &handle, error).await),
         };
@@ -119,6 +125,14 @@ async fn leave(context: &Context, mut attached: Attached, keep_input: bool) -> R
         // It runs; that nobody could say that its input ends is no failure.
         let _ = attached.outgoing.send(ToFence::StdinEnd).await;
     }
+    // Fence hangs up once whoever attaches from now on gets all output.
+    let hung_up = async {
+        attached.outgoing.close().await?;
+        while attached.incoming.next().await?.is_some() {}
+        io::Result::Ok(())
+    };
+    // One that does not has started the process all the same.
+    let _ = tokio::time::timeout(LEAVE, hung_up).await;
     context.ui.line(&attached.started.process_id)?;
     Ok(Exit::Done)
 }
