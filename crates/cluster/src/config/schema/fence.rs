@@ -129,14 +129,19 @@ pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
             "processes and threads a new container may have",
             Applies::Live,
         ),
-        integer(
-            "default_memory_mb",
-            0,
-            16_777_216,
-            || json!(512),
-            "memory in MiB of a new container that asks for none in particular; 0 is no limit",
-            Applies::Live,
-        ),
+        Key {
+            path: "default_memory_mb",
+            aliases: &[],
+            // No container starts with less than 8 MiB.
+            kind: Kind::ZeroOrInteger {
+                min: 8,
+                max: 16_777_216,
+            },
+            default: || json!(512),
+            help: "memory in MiB of a new container that asks for none in particular; 0 is no limit",
+            applies: Applies::Live,
+            secret: false,
+        },
         integer(
             "default_cpu_shares",
             2,
@@ -184,7 +189,7 @@ pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
         integer(
             "output_buffer_kb",
             1,
-            1_048_576,
+            65_536,
             || json!(10_240),
             "output in KiB that is kept of a new process while nobody reads it",
             Applies::Live,
@@ -192,7 +197,7 @@ pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
         integer(
             "stop_timeout",
             0,
-            3600,
+            600,
             || json!(10),
             "seconds a container's processes have to end by themselves before they are killed",
             Applies::Live,

@@ -14,6 +14,8 @@ pub enum Kind {
     Boolean,
     /// A whole number within limits.
     Integer { min: i64, max: i64 },
+    /// As `Integer`, or 0, which means something of its own.
+    ZeroOrInteger { min: i64, max: i64 },
     /// Text with a check; `accepts` says in words what passes.
     Text {
         check: fn(&str) -> Result<(), String>,
@@ -28,7 +30,7 @@ impl Kind {
     pub fn name(&self) -> &'static str {
         match self {
             Kind::Boolean => "boolean",
-            Kind::Integer { .. } => "integer",
+            Kind::Integer { .. } | Kind::ZeroOrInteger { .. } => "integer",
             Kind::Text { .. } => "string",
             Kind::Images => "image or list of images",
         }
@@ -39,6 +41,7 @@ impl Kind {
         match self {
             Kind::Boolean => "true or false".to_owned(),
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::ZeroOrInteger { min, max } => format!("0, or a whole number from {min} to {max}"),
             Kind::Text { accepts, .. } => (*accepts).to_owned(),
             Kind::Images => format!(
                 "an image name such as registry.example.com:5000/team/image:tag, or a list of 1 to {MAX_IMAGES} of them"
@@ -50,7 +53,7 @@ impl Kind {
     pub fn assume(&self, text: &str) -> Option<Value> {
         match self {
             Kind::Boolean => text.parse().ok().map(Value::Bool),
-            Kind::Integer { .. } => text.parse::<i64>().ok().map(Value::from),
+            Kind::Integer { .. } | Kind::ZeroOrInteger { .. } => text.parse::<i64>().ok().map(Value::from),
             Kind::Text { .. } => Some(Value::from(text)),
             Kind::Images => match serde_json::from_str(text) {
                 Ok(list @ Value::Array(_)) => Some(list),
@@ -63,12 +66,15 @@ impl Kind {
     pub fn check(&self, value: &Value) -> Result<(), String> {
         match (self, value) {
             (Kind::Boolean, Value::Bool(_)) => Ok(()),
-            (Kind::Integer { min, max }, Value::Number(number)) => match number.as_i64() {
-                Some(number) if number < *min => Err(format!("{number} is too small")),
-                Some(number) if number > *max => Err(format!("{number} is too large")),
-                Some(_) => Ok(()),
-                None => Err(format!("{number} is not a whole number that fits")),
-            },
+            (Kind::ZeroOrInteger { .. }, Value::Number(number)) if number.as_i64() == Some(0) => Ok(()),
+            (Kind::Integer { min, max } | Kind::ZeroOrInteger { min, max }, Value::Number(number)) => {
+                match number.as_i64() {
+                    Some(number) if number < *min => Err(format!("{number} is too small")),
+                    Some(number) if number > *max => Err(format!("{number} is too large")),
+                    Some(_) => Ok(()),
+                    None => Err(format!("{number} is not a whole number that fits")),
+                }
+            }
             (Kind::Text { check, .. }, Value::String(text)) => check(text),
             (Kind::Images, Value::String(name)) => image::check(name),
             (Kind::Images, Value::Array(names)) => check_images(names),
@@ -132,6 +138,18 @@ mod tests {
         for value in [json!(0), json!(10), json!(1.5), json!("1"), json!(u64::MAX), json!([1])] {
             assert!(integer.check(&value).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn zero_may_stand_apart_from_the_limits() {
+        let integer = Kind::ZeroOrInteger { min: 8, max: 9 };
+        for value in [json!(0), json!(8), json!(9)] {
+            assert_eq!(integer.check(&value), Ok(()), "{value}");
+        }
+        for value in [json!(-1), json!(1), json!(7), json!(10), json!("0")] {
+            assert!(integer.check(&value).is_err(), "{value}");
+        }
+        assert_eq!(integer.assume("0"), Some(json!(0)));
     }
 
     #[test]
