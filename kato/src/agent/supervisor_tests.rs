@@ -422,6 +422,38 @@ impl Probe for FileThere {
     }
 }
 
+/// A process that says which one it is.
+struct Says(u32);
+
+#[async_trait]
+impl Probe for Says {
+    async fn ask(&self) -> Answer {
+        Answer {
+            problem: String::new(),
+            pid: Some(self.0),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_answers_is_adopted_if_it_is_the_program_and_a_stranger_never() {
+    for (program, adopted) in [("fence", true), ("stranger", false)] {
+        let node = Node::new();
+        let mut entry = node.entry(Process::Fence, Some("fence"));
+        let launch = Launch {
+            program: program.into(),
+            ..entry.launch.clone().unwrap()
+        };
+        let before = node.control.start(&launch).await.unwrap();
+        entry.probe = Arc::new(Says(before.pid));
+        let agent = node.agent_of(vec![entry]);
+        let seen = eventually(&agent, Process::Fence, Observed::is_ready).await;
+        assert_eq!(seen.pid == Some(before.pid), adopted, "{program}");
+        agent.stop(&[], DEADLINE).await.unwrap();
+        assert_eq!(node.control.is_alive(&before).await.unwrap(), !adopted, "{program}");
+    }
+}
+
 fn real_entry(directory: &Path) -> Entry {
     let program = directory.join("program");
     std::fs::write(

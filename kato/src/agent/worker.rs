@@ -190,6 +190,12 @@ impl Worker {
         let Some(pid) = answer.pid else { return Ok(None) };
         let found = self.control.identify(pid).await.map_err(|error| chain(&error))?;
         let Some(identity) = found else { return Ok(None) };
+        // A pid that was written down may be another process's by now.
+        let ours = self.control.runs(&identity, &self.launch).await;
+        if !ours.map_err(|error| chain(&error))? {
+            warn!(process = %self.process(), pid, "not adopted: that pid belongs to another program");
+            return Ok(None);
+        }
         info!(process = %self.process(), pid, "adopted");
         let running = Running {
             identity,

@@ -41,10 +41,13 @@ async fn a_started_process_lives_until_it_is_told_to_end(control: &dyn ProcessCo
     let process = control.start(&programs.obedient).await.unwrap();
     assert_eq!(control.identify(process.pid).await.unwrap(), Some(process.clone()));
     assert!(control.is_alive(&process).await.unwrap());
+    assert!(control.runs(&process, &programs.obedient).await.unwrap());
+    assert!(!control.runs(&process, &programs.missing).await.unwrap());
     control.ask(&process, Ask::End).await.unwrap();
     assert_eq!(ended(control, &process).await, End::Signal(15));
     assert!(!control.is_alive(&process).await.unwrap());
     assert_eq!(control.identify(process.pid).await.unwrap(), None);
+    assert!(!control.runs(&process, &programs.obedient).await.unwrap());
     // What has ended was told enough, and its end is no longer waited for.
     control.ask(&process, Ask::End).await.unwrap();
     ended(control, &process).await;

@@ -91,6 +91,13 @@ impl ProcessControl for FakeProcesses {
         Ok(found.map(|entry| entry.identity.clone()))
     }
 
+    async fn runs(&self, process: &Identity, launch: &Launch) -> Result<bool> {
+        let name = launch.program.file_name().and_then(|name| name.to_str());
+        let table = self.table();
+        let alive = |entry: &&Entry| entry.identity == *process && entry.end.borrow().is_none();
+        Ok(table.iter().find(alive).map(|entry| entry.name.as_str()) == name)
+    }
+
     async fn ended(&self, process: &Identity) -> Result<End> {
         let found = self
             .table()

@@ -95,6 +95,9 @@ pub trait ProcessControl: Send + Sync {
     /// The process that has this pid now, where there is one that lives.
     async fn identify(&self, pid: u32) -> Result<Option<Identity>>;
 
+    /// Whether this very process runs the program of this launch.
+    async fn runs(&self, process: &Identity, launch: &Launch) -> Result<bool>;
+
     /// Wait until this very process has ended; at once where it has.
     async fn ended(&self, process: &Identity) -> Result<End>;
 

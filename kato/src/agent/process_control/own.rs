@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +19,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::{Ask, End, Error, Identity, Launch, ProcessControl, Result};
+
+/// What the kernel puts behind the name of a running program whose file is no longer there.
+const REPLACED: &[u8] = b" (deleted)";
 
 /// Processes of the agent's own.
 #[derive(Default)]
@@ -79,6 +83,19 @@ impl ProcessControl for OwnProcesses {
             ticks: found.ticks,
             boot: boot_id().map_err(failed)?,
         }))
+    }
+
+    async fn runs(&self, process: &Identity, launch: &Launch) -> Result<bool> {
+        let runs = match runs_program(process.pid, &launch.program) {
+            Ok(runs) => runs,
+            Err(error) if is_gone(&error) => false,
+            Err(source) => {
+                let attempt = format!("look at process {}", process.pid);
+                return Err(Error { attempt, source });
+            }
+        };
+        // Looked at afterwards: if it is the right process now, the answer is about that process.
+        Ok(runs && self.is_alive(process).await?)
     }
 
     async fn ended(&self, process: &Identity) -> Result<End> {
@@ -160,6 +177,21 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
         .spawn()
 }
 
+/// Whether the process was started as this program, or is of a file of that name: the program may have been replaced
+/// since, or its path a link.
+fn runs_program(pid: u32, program: &Path) -> io::Result<bool> {
+    let command = fs::read(format!("/proc/{pid}/cmdline"))?;
+    let first = command.split(|byte| *byte == 0).next().unwrap_or_default();
+    if first == program.as_os_str().as_encoded_bytes() {
+        return Ok(true);
+    }
+    let running = fs::read_link(format!("/proc/{pid}/exe"))?;
+    let program = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
+    let name = |path: &Path| path.file_name().map(|name| name.as_encoded_bytes().to_vec());
+    let running = name(&running).map(|name| name.strip_suffix(REPLACED).map(<[u8]>::to_vec).unwrap_or(name));
+    Ok(running.is_some() && running == name(&program))
+}
+
 /// What `/proc/<pid>/stat` says.
 struct Stat {
     state: u8,
@@ -223,7 +255,11 @@ mod tests {
             log: directory.path().join("log"),
         };
         let programs = conformance::Programs {
-            obedient: launch("exec tail -f /dev/null"),
+            obedient: Launch {
+                program: PathBuf::from("/usr/bin/tail"),
+                args: ["-f", "/dev/null"].map(Into::into).to_vec(),
+                ..launch("")
+            },
             stubborn: launch("trap '' TERM; exec tail -f /dev/null"),
             ends_with_3: launch("exit 3"),
             missing: Launch {
@@ -232,6 +268,34 @@ mod tests {
             },
         };
         conformance::run(&OwnProcesses::default(), &programs).await;
+    }
+
+    #[tokio::test]
+    async fn a_program_is_known_though_it_was_replaced_and_by_another_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let (program, link) = (directory.path().join("sleeper"), directory.path().join("link"));
+        fs::copy("/usr/bin/tail", &program).unwrap();
+        std::os::unix::fs::symlink(&program, &link).unwrap();
+        let launch = |program: &Path| Launch {
+            process: Process::Fence,
+            program: program.to_owned(),
+            args: ["-f", "/dev/null"].map(Into::into).to_vec(),
+            log: directory.path().join("log"),
+        };
+        let control = OwnProcesses::default();
+        let process = control.start(&launch(&program)).await.unwrap();
+        assert!(control.runs(&process, &launch(&link)).await.unwrap());
+        fs::remove_file(&program).unwrap();
+        fs::copy("/usr/bin/tail", &program).unwrap();
+        assert!(control.runs(&process, &launch(&link)).await.unwrap());
+        assert!(
+            !control
+                .runs(&process, &launch(Path::new("/usr/bin/head")))
+                .await
+                .unwrap()
+        );
+        control.ask(&process, Ask::Die).await.unwrap();
+        control.ended(&process).await.unwrap();
     }
 
     #[tokio::test]
