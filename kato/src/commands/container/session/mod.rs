@@ -1,14 +1,14 @@
 //! A conversation with a process in a container: its streams are kato's, its signals and its exit code too.
 //!
 //! ```text
-//!              fence stops                       the process ended
+//!         the way to it broke                    the process ended
 //!  attached ───────────────▶ attaching again     ─────────────────▶ kato ends with its code
 //!     ▲                         │   │
 //!     └─────────────────────────┘   └─ a minute without fence, or two signals: kato gives up, the process goes on
 //! ```
 //!
-//! The process belongs to its container. When fence is restarted the conversation goes on with the output that
-//! nobody has read; input and signals of the meantime are kept. The exit code is fence's to keep.
+//! The process belongs to its container. When fence is restarted, or loses its own way to the process for a moment, the
+//! conversation goes on with the output that nobody has read; input and signals of the meantime are kept. The exit code is fence's to keep.
 
 mod events;
 mod input;
@@ -126,7 +126,7 @@ impl Session<'_> {
     }
 
     async fn reattach(&self, raw: Option<&RawTerminal>, process: &str) -> Result<Attached> {
-        self.detail(raw, "the connection to fence broke; attaching again");
+        self.detail(raw, "the connection to the process broke; attaching again");
         if let Some(raw) = raw {
             raw.keys_are_signals(true);
         }
