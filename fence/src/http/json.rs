@@ -50,6 +50,12 @@ pub(super) async fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T,
     decode(&read_bytes(body).await?)
 }
 
+/// The list in the body of an ordinary request.
+pub(super) async fn read_list<T: DeserializeOwned>(body: Body) -> Result<Vec<T>, JsonError> {
+    let value = first_value(&read_bytes(body).await?)?;
+    from_value(value).map_err(JsonError::Decode)
+}
+
 /// As [`read`], with the default where there is no body at all.
 pub(super) async fn read_if_any<T: DeserializeOwned + Default>(body: Body) -> Result<T, JsonError> {
     let bytes = read_bytes(body).await?;
@@ -72,10 +78,21 @@ async fn read_bytes(body: Body) -> Result<Bytes, BodyError> {
 
 /// The first value in `bytes`; `null` is the type's default.
 pub(super) fn decode<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, JsonError> {
+    let value = first_value(bytes)?;
+    if value.is_array() {
+        // The types would take a list for their members in order, which no client means.
+        let error = serde_json::Error::custom("it is a list, and not an object");
+        return Err(JsonError::Decode(error));
+    }
+    from_value(value).map_err(JsonError::Decode)
+}
+
+fn first_value(bytes: &[u8]) -> Result<Value, JsonError> {
     let text = String::from_utf8_lossy(bytes);
     let first = serde_json::Deserializer::from_str(&text).into_iter::<Value>().next();
-    let value = first.unwrap_or_else(|| Err(serde_json::Error::custom("it is empty")));
-    value.and_then(from_value).map_err(JsonError::Decode)
+    first
+        .unwrap_or_else(|| Err(serde_json::Error::custom("it is empty")))
+        .map_err(JsonError::Decode)
 }
 
 /// A value already parsed, to a wire type.

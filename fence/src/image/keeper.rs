@@ -24,7 +24,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 pub trait Wanted: Send + Sync + 'static {
     /// The names configured at this moment, asked for at its source. Bounded in time.
     async fn now(&self) -> Vec<String>;
-    /// Wait until they may have changed.
+    /// Wait until they may have changed since the last wait.
     async fn changed(&self);
 }
 
@@ -117,13 +117,24 @@ impl Keeper {
             let wanted = self.inner.wanted.now().await;
             let fine = tokio::select! {
                 fine = self.resolve(&wanted) => fine,
-                // A pull for names that are no longer wanted is given up.
-                () = self.inner.wanted.changed() => { pause = RETRY.0; continue }
+                // A pull of what is no longer wanted is given up.
+                () = self.until_not(&wanted) => { pause = RETRY.0; continue }
             };
             tokio::select! {
-                () = self.inner.wanted.changed() => pause = RETRY.0,
-                _ = nudged.changed(), if !fine => {}
+                () = self.until_not(&wanted) => pause = RETRY.0,
+                // Never an error: the sender lives in self.
+                _ = nudged.changed() => {}
                 () = tokio::time::sleep(pause), if !fine => pause = (pause * 2).min(RETRY.1),
+            }
+        }
+    }
+
+    /// Wait until something else is wanted than this.
+    async fn until_not(&self, wanted: &[String]) {
+        loop {
+            self.inner.wanted.changed().await;
+            if self.inner.wanted.now().await != wanted {
+                return;
             }
         }
     }
@@ -142,6 +153,7 @@ impl Keeper {
         // The config has changed a moment ago and the keeper's own task is not there yet, or the image is missing.
         if self.use_what_is_here(&wanted).await.is_none() {
             self.use_remembered().await;
+            self.nudge();
         }
         let state = self.state();
         state.in_use.clone().ok_or_else(|| Error::NoneInUse {
@@ -181,9 +193,13 @@ impl Keeper {
 
     /// Use the first name that can be had, and what is here in the meantime. True when the first one is in use.
     async fn resolve(&self, wanted: &[String]) -> bool {
-        let in_use = self.resolved_for(wanted).map(|in_use| in_use.name);
-        if in_use.is_some() && in_use.as_ref() == wanted.first() {
-            return true;
+        if let Some(in_use) = self.resolved_for(wanted)
+            && wanted.first() == Some(&in_use.name)
+        {
+            match find(&*self.inner.engine, &in_use.image.id.0).await {
+                Ok(None) => self.lost(&in_use),
+                Ok(Some(_)) | Err(_) => return true,
+            }
         }
         let here = self.use_what_is_here(wanted).await;
         if here == Some(0) {
@@ -346,17 +362,19 @@ mod tests {
     use super::*;
 
     /// Wants what the test says.
-    struct Said(watch::Sender<Vec<String>>);
+    struct Said {
+        names: watch::Sender<Vec<String>>,
+        heard: tokio::sync::Mutex<watch::Receiver<Vec<String>>>,
+    }
 
     #[async_trait]
     impl Wanted for Said {
         async fn now(&self) -> Vec<String> {
-            self.0.borrow().clone()
+            self.names.borrow().clone()
         }
 
         async fn changed(&self) {
-            let mut said = self.0.subscribe();
-            let _ = said.changed().await;
+            let _ = self.heard.lock().await.changed().await;
         }
     }
 
@@ -368,7 +386,11 @@ mod tests {
 
     impl Setting {
         fn new(wanted: &[&str]) -> Setting {
-            let said = Arc::new(Said(watch::Sender::new(Vec::new())));
+            let (names, heard) = watch::channel(Vec::new());
+            let said = Arc::new(Said {
+                names,
+                heard: tokio::sync::Mutex::new(heard),
+            });
             let setting = Setting {
                 dir: tempfile::tempdir().unwrap(),
                 engine: Fake::new(),
@@ -380,7 +402,7 @@ mod tests {
 
         fn want(&self, names: &[&str]) {
             self.said
-                .0
+                .names
                 .send_replace(names.iter().map(|name| (*name).to_owned()).collect());
         }
 
@@ -471,5 +493,52 @@ mod tests {
         let keeper = setting.keeper();
         keeper.resolve(&keeper.inner.wanted.now().await).await;
         assert!(keeper.current().await.unwrap_err().is_temporary());
+    }
+
+    async fn until_in_use(keeper: &Keeper, name: &str) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while keeper.status().in_use != name || keeper.status().state != KeeperState::Ok {
+            assert!(tokio::time::Instant::now() < deadline, "{:?}", keeper.status());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_create_that_is_faster_than_the_keeper_does_not_keep_it_from_pulling() {
+        let setting = Setting::new(&["a:1"]);
+        setting.engine.add_image("a:1");
+        setting.engine.publish("b:1", engine::fake::image(&["run"]));
+        let keeper = setting.keeper();
+        let running = tokio::spawn({
+            let keeper = keeper.clone();
+            async move { keeper.run().await }
+        });
+        until_in_use(&keeper, "a:1").await;
+        setting.want(&["b:1"]);
+        assert_eq!(keeper.current().await.unwrap().name, "a:1");
+        until_in_use(&keeper, "b:1").await;
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn an_image_removed_while_it_is_in_use_is_pulled_again() {
+        let setting = Setting::new(&["a:1"]);
+        setting.engine.publish("a:1", engine::fake::image(&["run"]));
+        let keeper = setting.keeper();
+        let running = tokio::spawn({
+            let keeper = keeper.clone();
+            async move { keeper.run().await }
+        });
+        until_in_use(&keeper, "a:1").await;
+        let pulls = setting.engine.calls(engine::fake::Step::Pull);
+        setting.engine.remove_image("a:1").await.unwrap();
+        keeper.nudge();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while setting.engine.calls(engine::fake::Step::Pull) == pulls {
+            assert!(tokio::time::Instant::now() < deadline, "{:?}", keeper.status());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        until_in_use(&keeper, "a:1").await;
+        running.abort();
     }
 }

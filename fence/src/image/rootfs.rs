@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use engine::{Engine, Image};
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
@@ -61,6 +62,31 @@ pub async fn image_of(engine: &dyn Engine, path: &str) -> Result<Image> {
         }
         Kind::Other => Err(Error::NotARoot { path: path.to_owned() }),
     }
+}
+
+/// Remove the images made here more than `age` ago that no container is made of any more. The next container of the
+/// same tree makes its image again.
+pub async fn prune(engine: &dyn Engine, age: SignedDuration) -> engine::Result<()> {
+    let now = Timestamp::now();
+    for image in engine.images().await? {
+        let is_old = image
+            .created
+            .parse::<Timestamp>()
+            .is_ok_and(|made| now.duration_since(made) > age);
+        for name in image.tags.iter().filter(|tag| is_old && is_ours(tag)) {
+            match engine.remove_image(name).await {
+                Ok(()) => tracing::info!(name, "removed the image of a root file system that nobody uses"),
+                // A container is made of it.
+                Err(engine::Error::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_ours(tag: &str) -> bool {
+    tag.strip_prefix(REPOSITORY).is_some_and(|rest| rest.starts_with(':'))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -163,5 +189,30 @@ mod tests {
     #[test]
     fn what_is_missing_is_an_error() {
         assert!(fingerprint(Path::new("/nowhere/at/all")).is_err());
+    }
+
+    #[tokio::test]
+    async fn old_images_that_nobody_uses_go_and_no_others() {
+        let engine = Fake::new();
+        let used = engine.add_image(&format!("{REPOSITORY}:used"));
+        engine.add_image(&format!("{REPOSITORY}:unused"));
+        engine.add_image("app:1");
+        let spec = engine::ContainerSpec {
+            image: used.id.0,
+            ..engine::ContainerSpec::default()
+        };
+        engine.create("one", &spec).await.unwrap();
+        prune(&engine, SignedDuration::from_secs(3600)).await.unwrap();
+        assert_eq!(engine.images().await.unwrap().len(), 3, "none is old enough");
+        prune(&engine, SignedDuration::from_secs(-3600)).await.unwrap();
+        let mut left: Vec<String> = engine
+            .images()
+            .await
+            .unwrap()
+            .into_iter()
+            .flat_map(|image| image.tags)
+            .collect();
+        left.sort();
+        assert_eq!(left, ["app:1".to_owned(), format!("{REPOSITORY}:used")]);
     }
 }

@@ -18,7 +18,7 @@ use crate::container::WindowSize;
 pub(super) struct Lease {
     pub(super) session: Session,
     pub(super) number: u32,
-    process: Arc<Process>,
+    pub(super) process: Arc<Process>,
 }
 
 impl Lease {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fence_init::protocol::{Exit, Failure, FailureKind, FromInit, ProcessEntry, SpawnSpec, Stream, ToInit};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::attachment::{Attachment, Lease};
@@ -26,6 +26,8 @@ use crate::container::ProcessId;
 const CONNECTED: Duration = Duration::from_secs(10);
 /// How long an ended process whose end was told is kept for whoever still comes for its output.
 const KEEP_ENDED: Duration = Duration::from_secs(60);
+/// The most connections to one container's socket that are looked at at a time.
+const MAX_GREETINGS: usize = 8;
 /// The most ended processes kept without anyone having come for them; init keeps no more either.
 const MAX_ENDED: usize = 1024;
 
@@ -58,7 +60,11 @@ struct Inner {
     expected: watch::Sender<Option<i32>>,
     table: Mutex<Table>,
     events: mpsc::UnboundedSender<LinkEvent>,
-    gone: Arc<AtomicBool>,
+    /// Ends the session in force; a new one replaces the one before.
+    serving: Mutex<CancellationToken>,
+    /// Connections that are being looked at.
+    greetings: Semaphore,
+    refusal_told: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -73,7 +79,9 @@ impl Link {
             expected: watch::Sender::new(None),
             table: Mutex::default(),
             events,
-            gone: Arc::default(),
+            serving: Mutex::default(),
+            greetings: Semaphore::new(MAX_GREETINGS),
+            refusal_told: AtomicBool::new(false),
             stop: CancellationToken::new(),
         };
         let link = Link { inner: Arc::new(inner) };
@@ -102,15 +110,16 @@ impl Link {
     pub fn ended(&self) {
         self.inner.expected.send_replace(None);
         self.inner.session.send_replace(None);
+        self.serving().cancel();
         let ended: Vec<Arc<Process>> = self.table().processes.drain().map(|(_, process)| process).collect();
         for process in ended {
+            process.vanished();
             self.process_ended(&process, Exit::Signal(nix::libc::SIGKILL));
         }
     }
 
     /// The container is no more: end the tie.
     pub fn close(&self) {
-        self.inner.gone.store(true, Ordering::Release);
         self.ended();
         self.inner.stop.cancel();
     }
@@ -157,7 +166,13 @@ impl Link {
             other => {
                 self.table().starting.remove(&id);
                 session.close_outlets(attachment);
-                return Err(other.err().unwrap_or_else(unexpected));
+                let error = other.err().unwrap_or_else(unexpected);
+                if error.refusal().is_none() {
+                    // It may run all the same, and nobody was told of it.
+                    let (id, signal) = (id.to_string(), nix::libc::SIGKILL);
+                    session.tell(&ToInit::Signal { seq: 0, id, signal });
+                }
+                return Err(error);
             }
         };
         let process = Arc::new(Process::new(id.clone(), number, pid, None));
@@ -168,7 +183,6 @@ impl Link {
         };
         if let Some(exit) = ended {
             self.process_ended(&process, exit);
-            self.collect_later(process.clone());
         }
         let readers = outlets.map(|(stream, items)| (stream, 0, items));
         Ok(self.attachment(process, session, attachment, tty, readers))
@@ -199,9 +213,6 @@ impl Link {
             other => {
                 session.close_outlets(attachment);
                 let error = other.err().unwrap_or_else(unexpected);
-                if error.refusal() == Some(FailureKind::ProcessNotFound) {
-                    self.table().processes.remove(id);
-                }
                 return Err(error);
             }
         };
@@ -214,7 +225,6 @@ impl Link {
         };
         if let Some(exit) = exit {
             self.process_ended(&process, exit);
-            self.collect_later(process.clone());
         }
         let readers = [(Stream::Stdout, from.0, out), (Stream::Stderr, from.1, err)];
         Ok(self.attachment(process, session, attachment, tty, readers))
@@ -252,19 +262,23 @@ impl Link {
         readers: [(Stream, u64, mpsc::UnboundedReceiver<super::output::Item>); 2],
     ) -> Attachment {
         let lease = Lease::new(session.clone(), number, process.clone());
-        let outputs = readers.map(|(stream, from, items)| {
-            (
-                stream,
-                OutputReader::new(lease.clone(), stream, from, items, self.inner.gone.clone()),
-            )
-        });
+        let outputs =
+            readers.map(|(stream, from, items)| (stream, OutputReader::new(lease.clone(), stream, from, items)));
+        if process.exit().is_some() {
+            // Its end was told before anyone was attached.
+            self.collect_later(process.clone());
+        }
         Attachment::new(process, session, tty, outputs.into())
     }
 
     async fn session(&self) -> Result<Session> {
-        let mut sessions = self.inner.session.subscribe();
-        let found = tokio::time::timeout(CONNECTED, sessions.wait_for(Option::is_some)).await;
         let stopped = || Error::Unreachable("the container does not run".into());
+        let mut sessions = self.inner.session.subscribe();
+        // Nobody will connect where no first process is expected.
+        if sessions.borrow().is_none() && self.inner.expected.borrow().is_none() {
+            return Err(stopped());
+        }
+        let found = tokio::time::timeout(CONNECTED, sessions.wait_for(Option::is_some)).await;
         match found {
             Ok(Ok(session)) => session.clone().ok_or_else(stopped),
             Ok(Err(_)) => Err(stopped()),
@@ -292,23 +306,35 @@ impl Link {
 
     /// Let the peer in if it is the container's first process, and serve it until the connection ends.
     async fn greet(&self, stream: UnixStream) {
+        // Whoever floods the socket waits for its own earlier tries.
+        let Ok(greeting) = self.inner.greetings.try_acquire() else {
+            return;
+        };
         let pid = listener::peer_pid(&stream);
         let mut expected = self.inner.expected.subscribe();
         let is_init = async { matches!(expected.wait_for(Option::is_some).await, Ok(known) if *known == pid) };
         if !tokio::time::timeout(CONNECTED, is_init).await.unwrap_or(false) {
-            tracing::warn!(
-                ?pid,
-                "refused a connection to a container's socket: not its first process"
-            );
+            // Once: processes of the container can try this as often as they like.
+            if !self.inner.refusal_told.swap(true, Ordering::AcqRel) {
+                tracing::warn!(
+                    ?pid,
+                    "refused a connection to a container's socket: not its first process"
+                );
+            }
             return;
         }
-        match Session::open(stream).await {
+        let opened = Session::open(stream).await;
+        drop(greeting);
+        match opened {
             Ok((session, processes, driver)) => self.serve(session, processes, driver).await,
             Err(error) => tracing::warn!(%error, ?pid, "a container's first process was refused"),
         }
     }
 
     async fn serve(&self, session: Session, processes: Vec<ProcessEntry>, driver: Driver) {
+        let serving = CancellationToken::new();
+        let before = std::mem::replace(&mut *self.serving(), serving.clone());
+        before.cancel();
         self.take_over(&processes);
         self.inner.session.send_replace(Some(session.clone()));
         let _ = self.inner.events.send(LinkEvent::Connected);
@@ -316,8 +342,10 @@ impl Link {
         let stop = self.inner.stop.clone();
         tokio::select! {
             reason = driver.run(|notice| link.notice(notice)) => tracing::debug!(reason, "a container's first process is disconnected"),
+            () = serving.cancelled() => {}
             () = stop.cancelled() => {}
         }
+        session.close();
         self.inner.session.send_if_modified(|current| {
             let own = current.as_ref().is_some_and(|current| current.is(&session));
             if own {
@@ -360,18 +388,28 @@ impl Link {
                 let Ok(id) = id.parse::<ProcessId>() else { return false };
                 let process = {
                     let mut table = self.table();
-                    if let Some(starting) = table.starting.get_mut(&id) {
+                    let known = table
+                        .processes
+                        .get(&id)
+                        .filter(|process| process.exit().is_none())
+                        .cloned();
+                    // A second process of that name may have been asked for, which init refuses.
+                    if let (None, Some(starting)) = (&known, table.starting.get_mut(&id)) {
                         *starting = Some(exit);
                         return true;
                     }
-                    table.processes.get(&id).cloned()
+                    known
                 };
-                if let Some(process) = process {
-                    self.process_ended(&process, exit);
-                    if process.is_attached() {
-                        self.collect_later(process);
+                match process {
+                    Some(process) => {
+                        self.process_ended(&process, exit);
+                        if process.is_attached() {
+                            self.collect_later(process);
+                        }
+                        self.bound_ended();
                     }
-                    self.bound_ended();
+                    // Its start was given up; nobody will ever come for it.
+                    None => self.forget(&id),
                 }
                 true
             }
@@ -393,6 +431,12 @@ impl Link {
                 id: process.id.clone(),
                 exit,
             });
+        }
+    }
+
+    fn forget(&self, id: &ProcessId) {
+        if let Some(session) = self.inner.session.borrow().as_ref() {
+            session.tell(&ToInit::Collect { id: id.to_string() });
         }
     }
 
@@ -432,6 +476,10 @@ impl Link {
                 processes.remove(&process.id);
             }
         }
+    }
+
+    fn serving(&self) -> MutexGuard<'_, CancellationToken> {
+        self.inner.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

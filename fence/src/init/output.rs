@@ -1,7 +1,6 @@
 //! The output of one attachment, as whoever passes it on to a client reads it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use fence_init::protocol::{Stream, ToInit};
@@ -30,6 +29,8 @@ pub(super) struct Outlet {
     pub(super) items: mpsc::UnboundedSender<Item>,
     /// Arrived and not yet passed on, in bytes; bounded by the protocol's window.
     pub(super) unacked: u64,
+    /// Marks of dropped output since the last acknowledgement.
+    pub(super) marks: u32,
 }
 
 /// Reads one stream of one attachment. Init sends nothing before the first [`next`](OutputReader::next).
@@ -42,8 +43,6 @@ pub struct OutputReader {
     delivered: u64,
     opened: bool,
     ended: bool,
-    /// The container is gone, so a lost connection is the end of the output.
-    gone: Arc<AtomicBool>,
 }
 
 impl OutputReader {
@@ -52,7 +51,6 @@ impl OutputReader {
         stream: Stream,
         from: u64,
         items: mpsc::UnboundedReceiver<Item>,
-        gone: Arc<AtomicBool>,
     ) -> OutputReader {
         OutputReader {
             lease,
@@ -62,7 +60,6 @@ impl OutputReader {
             delivered: from,
             opened: false,
             ended: false,
-            gone,
         }
     }
 
@@ -88,7 +85,8 @@ impl OutputReader {
                 self.ended = true;
                 Ok(None)
             }
-            None if self.gone.load(Ordering::Acquire) => {
+            // With the container gone a lost connection is the end of the output.
+            None if self.lease.process.has_vanished() => {
                 self.ended = true;
                 Ok(None)
             }
@@ -96,13 +94,24 @@ impl OutputReader {
         }
     }
 
+    /// Where in the whole stream the next piece begins.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Everything [`next`](OutputReader::next) gave so far was passed on: init need not keep it for the next reader.
     pub fn delivered(&mut self) {
-        if self.position > self.delivered {
+        self.delivered_upto(self.position);
+    }
+
+    /// As [`delivered`](OutputReader::delivered), for what comes before this offset of the whole stream.
+    pub fn delivered_upto(&mut self, offset: u64) {
+        let upto = offset.min(self.position);
+        if upto > self.delivered {
             self.lease
                 .session
-                .acked(self.lease.number, self.stream, self.position - self.delivered);
-            self.delivered = self.position;
+                .acked(self.lease.number, self.stream, upto - self.delivered);
+            self.delivered = upto;
             self.ack();
         }
     }

@@ -1,7 +1,7 @@
 //! One process below init, as fence knows it: how it ended, and how much input it may still be sent.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fence_init::protocol::{Exit, STDIN_WINDOW};
 use tokio::sync::{Semaphore, watch};
@@ -22,6 +22,8 @@ pub struct Process {
     input: Mutex<Input>,
     /// Attachments that live.
     pub(super) attachments: AtomicUsize,
+    /// Its container ended with it: no more output will ever come.
+    vanished: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +42,7 @@ impl Process {
             input_window: Semaphore::new(STDIN_WINDOW as usize),
             input: Mutex::default(),
             attachments: AtomicUsize::new(0),
+            vanished: AtomicBool::new(false),
         }
     }
 
@@ -73,6 +76,14 @@ impl Process {
         });
         self.input_window.close();
         first
+    }
+
+    pub(super) fn vanished(&self) {
+        self.vanished.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_vanished(&self) -> bool {
+        self.vanished.load(Ordering::Acquire)
     }
 
     pub(super) fn is_attached(&self) -> bool {

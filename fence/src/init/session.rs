@@ -1,7 +1,7 @@
 //! One connection of a container's init: frames in and out, requests matched with their answers.
 //!
-//! What arrives is untrusted. A frame that cannot be, an answer nobody asked for or output beyond the window ends the
-//! connection; the container's processes go on, and init comes back with a new one.
+//! What arrives is untrusted. A frame that cannot be, or output beyond the window, ends the connection; the container's
+//! processes go on, and init comes back with a new one. An answer nobody waits for any more is passed over.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +22,8 @@ use super::{Error, Result};
 const ANSWER: std::time::Duration = std::time::Duration::from_secs(20);
 /// How long init may take to say hello, and to take in what fence sends.
 const HELLO: std::time::Duration = std::time::Duration::from_secs(10);
+/// The most marks of dropped output that may wait for one reader.
+const MAX_MARKS: u32 = 1024;
 /// The most processes init may list.
 const MAX_LISTED: usize = 16_384;
 
@@ -109,7 +111,14 @@ impl Session {
         let (items, receiver) = mpsc::unbounded_channel();
         let mut state = self.state();
         if !state.closed {
-            state.outlets.insert((attachment, stream), Outlet { items, unacked: 0 });
+            state.outlets.insert(
+                (attachment, stream),
+                Outlet {
+                    items,
+                    unacked: 0,
+                    marks: 0,
+                },
+            );
         }
         receiver
     }
@@ -125,6 +134,7 @@ impl Session {
     pub(super) fn acked(&self, attachment: u32, stream: Stream, bytes: u64) {
         if let Some(outlet) = self.state().outlets.get_mut(&(attachment, stream)) {
             outlet.unacked = outlet.unacked.saturating_sub(bytes);
+            outlet.marks = 0;
         }
     }
 
@@ -173,7 +183,7 @@ impl Session {
     }
 
     /// The connection is over: whoever waits is told.
-    fn close(&self) {
+    pub(super) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
         state.answers.clear();
@@ -210,8 +220,8 @@ impl Session {
         // An attachment that has just been ended may still have output on its way.
         if let Some(outlet) = state.outlets.get_mut(&(attachment, stream)) {
             outlet.unacked += data.len() as u64;
-            if outlet.unacked > WINDOW {
-                return Err("it sent more output than it may");
+            if data.is_empty() || outlet.unacked > WINDOW {
+                return Err("it sent no output, or more than it may");
             }
             // A reader that is gone ends its attachment by itself.
             let _ = outlet.items.send(Item::Data(data.into()));
@@ -229,7 +239,7 @@ impl Session {
                 from,
                 upto,
             } => {
-                self.item(attachment, stream, Item::Dropped { from, upto });
+                self.mark(attachment, stream, from, upto)?;
             }
             FromInit::StreamEnd { attachment, stream } => {
                 self.item(attachment, stream, Item::End);
@@ -248,6 +258,17 @@ impl Session {
             FromInit::Hello { .. } => return Err("it said hello twice"),
         }
         Ok(None)
+    }
+
+    fn mark(&self, attachment: u32, stream: Stream, from: u64, upto: u64) -> std::result::Result<(), &'static str> {
+        if let Some(outlet) = self.state().outlets.get_mut(&(attachment, stream)) {
+            outlet.marks += 1;
+            if outlet.marks > MAX_MARKS || from >= upto {
+                return Err("it marks dropped output that cannot be");
+            }
+            let _ = outlet.items.send(Item::Dropped { from, upto });
+        }
+        Ok(())
     }
 
     fn item(&self, attachment: u32, stream: Stream, item: Item) {

@@ -6,6 +6,7 @@
 mod record;
 mod store;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,9 +56,14 @@ impl Inventory {
         })
     }
 
-    /// All records.
+    /// All records that can be read. One that cannot is left where it is, with a line in the log.
     pub async fn all(&self) -> Result<Vec<Record>> {
         self.call(|store| store.all()).await
+    }
+
+    /// The instances of all records, those that cannot be read too.
+    pub async fn instances(&self) -> Result<BTreeSet<String>> {
+        self.call(|store| store.instances()).await
     }
 
     /// Write a record, new or changed. It is on the disk when this returns.
@@ -105,6 +111,18 @@ mod tests {
         again.remove(&record.instance).await.unwrap();
         again.remove(&record.instance).await.unwrap();
         assert_eq!(again.all().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_makes_no_sense_is_left_alone_and_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("inventory.db");
+        let inventory = Inventory::open(&path).unwrap();
+        inventory.put(&Record::sample("web")).await.unwrap();
+        let broken = "INSERT INTO containers (instance, handle, record) VALUES ('i', 'h', '{')";
+        rusqlite::Connection::open(&path).unwrap().execute(broken, []).unwrap();
+        assert_eq!(inventory.all().await.unwrap().len(), 1);
+        assert!(inventory.instances().await.unwrap().contains("i"));
     }
 
     #[test]

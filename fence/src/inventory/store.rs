@@ -1,5 +1,6 @@
 //! The inventory's file.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -73,9 +74,27 @@ impl Store {
         let mut records = Vec::new();
         for row in rows.map_err(failed)? {
             let (handle, json) = row.map_err(failed)?;
-            records.push(serde_json::from_str(&json).map_err(|source| Error::Record { handle, source })?);
+            match serde_json::from_str(&json) {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    tracing::error!(handle, %error, "a record of the inventory makes no sense; its container is left alone")
+                }
+            }
         }
         Ok(records)
+    }
+
+    pub(super) fn instances(&self) -> Result<BTreeSet<String>> {
+        let failed = |source| Error::Access {
+            attempt: "read",
+            source,
+        };
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT instance FROM containers")
+            .map_err(failed)?;
+        let rows = statement.query_map([], |row| row.get(0)).map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
     pub(super) fn put(&self, record: &Record) -> Result<()> {

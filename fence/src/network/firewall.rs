@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::process::Stdio;
+#[cfg(test)]
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,15 +20,16 @@ const COMMAND: Duration = Duration::from_secs(20);
 pub trait Firewall: Send + Sync + 'static {
     /// Make these, and no others, the ports that lead to containers behind the bridge with this address.
     async fn apply(&self, gateway: Ipv4Addr, forwards: &[Forward]) -> Result<()>;
-    /// Take everything of fence's away.
+    /// No port leads to a container any more.
     async fn clear(&self) -> Result<()>;
 }
 
 /// The kernel's nftables, and the one rule that Docker's own filter needs to let the connections pass.
+///
+/// Two things stay when the last port is gone, since they are the host's and not one node's: that rule, and the guard
+/// of the loopback addresses, without which `route_localnet` would be a hole.
 pub struct Nft {
     table: String,
-    /// One writer at a time, so that an older set never replaces a newer one.
-    writing: tokio::sync::Mutex<()>,
 }
 
 impl Nft {
@@ -36,7 +38,6 @@ impl Nft {
         let short: String = node_id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
         Nft {
             table: format!("fence_{short}"),
-            writing: tokio::sync::Mutex::new(()),
         }
     }
 }
@@ -44,7 +45,6 @@ impl Nft {
 #[async_trait]
 impl Firewall for Nft {
     async fn apply(&self, gateway: Ipv4Addr, forwards: &[Forward]) -> Result<()> {
-        let _one = self.writing.lock().await;
         let bridge = interface_of(gateway).unwrap_or_else(|| "docker0".into());
         run(
             "nft",
@@ -53,13 +53,13 @@ impl Firewall for Nft {
             &rules::table(&self.table, &bridge, forwards),
         )
         .await?;
+        run("nft", "nftables", &["-f", "-"], &rules::guard(&bridge)).await?;
         // A packet from the node's loopback to the bridge is a martian to the kernel unless this is set.
         set(&format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"), "1")?;
         pass_docker(&bridge).await
     }
 
     async fn clear(&self) -> Result<()> {
-        let _one = self.writing.lock().await;
         run("nft", "nftables", &["-f", "-"], &rules::no_table(&self.table)).await
     }
 }
@@ -98,11 +98,15 @@ async fn run(program: &'static str, package: &'static str, arguments: &[&str], i
         .kill_on_drop(true)
         .spawn()
         .map_err(missing)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read its input says so by its status.
-        let _ = stdin.write_all(input.as_bytes()).await;
-    }
-    let output = tokio::time::timeout(COMMAND, child.wait_with_output()).await;
+    let stdin = child.stdin.take();
+    let talk = async {
+        if let Some(mut stdin) = stdin {
+            // A program that does not read its input says so by its status.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = tokio::time::timeout(COMMAND, talk).await;
     let output = output
         .map_err(|_| Error::TimedOut {
             program,
@@ -146,11 +150,13 @@ fn interface_of(address: Ipv4Addr) -> Option<String> {
 }
 
 /// A packet filter that only remembers.
+#[cfg(test)]
 #[derive(Debug, Default)]
 pub struct FakeFirewall {
     forwards: Mutex<Vec<Forward>>,
 }
 
+#[cfg(test)]
 impl FakeFirewall {
     /// What was applied last.
     pub fn forwards(&self) -> Vec<Forward> {
@@ -158,6 +164,7 @@ impl FakeFirewall {
     }
 }
 
+#[cfg(test)]
 #[async_trait]
 impl Firewall for FakeFirewall {
     async fn apply(&self, _gateway: Ipv4Addr, forwards: &[Forward]) -> Result<()> {

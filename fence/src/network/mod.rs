@@ -10,6 +10,8 @@ mod ports;
 mod rules;
 
 pub use error::{Error, Result};
-pub use firewall::{FakeFirewall, Firewall, Nft};
+#[cfg(test)]
+pub use firewall::FakeFirewall;
+pub use firewall::{Firewall, Nft};
 pub use ports::{PortGuard, PortPool};
 pub use rules::Forward;

@@ -13,7 +13,7 @@ pub struct Forward {
 /// The whole table, replacing what it held before in one transaction.
 ///
 /// Connections from the node itself pass the output hook; those to 127.0.0.1 leave by the bridge with a loopback
-/// source, which is masqueraded, and nothing from outside may claim a loopback destination.
+/// source, which is masqueraded; see [`guard`] for what that needs.
 pub fn table(name: &str, bridge: &str, forwards: &[Forward]) -> String {
     let mut elements: Vec<String> = forwards
         .iter()
@@ -34,10 +34,6 @@ table ip {name} {{
     type inet_service : ipv4_addr . inet_service
     {elements}
   }}
-  chain guard {{
-    type filter hook prerouting priority raw; policy accept;
-    iifname "{bridge}" ip daddr 127.0.0.0/8 drop
-  }}
   chain arriving {{
     type nat hook prerouting priority dstnat - 5; policy accept;
     fib daddr type local dnat ip to tcp dport map @netin
@@ -50,6 +46,27 @@ table ip {name} {{
     type nat hook postrouting priority srcnat - 5; policy accept;
     oifname "{bridge}" ip saddr 127.0.0.0/8 ct status dnat masquerade
     iifname "{bridge}" oifname "{bridge}" ct status dnat masquerade
+  }}
+}}
+"#
+    )
+}
+
+/// The guard that makes `route_localnet` safe: nothing that comes from the bridge may claim a loopback destination. A
+/// table of its own, one a bridge, which stays as long as that setting may.
+pub fn guard(bridge: &str) -> String {
+    let name: String = bridge
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
+    let table = format!("fence_guard_{name}");
+    format!(
+        r#"table ip {table}
+delete table ip {table}
+table ip {table} {{
+  chain arriving {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname "{bridge}" ip daddr 127.0.0.0/8 drop
   }}
 }}
 "#

@@ -1,6 +1,6 @@
 //! From the config tree to what the parts are handed: the supervisor's policy, the image keeper's names.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -66,8 +66,6 @@ pub(super) struct ConfiguredImages {
     target: Target,
     live: Live,
     changes: Mutex<Live>,
-    /// What was last said to be wanted.
-    said: std::sync::Mutex<Vec<String>>,
 }
 
 impl ConfiguredImages {
@@ -82,7 +80,6 @@ impl ConfiguredImages {
             target,
             changes: Mutex::new(live.clone()),
             live,
-            said: std::sync::Mutex::default(),
         })
     }
 
@@ -99,26 +96,16 @@ impl ConfiguredImages {
 #[async_trait]
 impl Wanted for ConfiguredImages {
     async fn now(&self) -> Vec<String> {
-        let names = match self.at_its_source().await {
+        match self.at_its_source().await {
             Some(names) => names,
             None => self.live.current().fence.docker.image.names().to_vec(),
-        };
-        self.said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone_from(&names);
-        names
+        }
     }
 
     async fn changed(&self) {
-        let mut live = self.changes.lock().await;
-        while let Some(snapshot) = live.changed().await {
-            // Most changes are of something else, and a pull under way must not be given up for them.
-            let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            if *said != snapshot.fence.docker.image.names() {
-                return;
-            }
+        if self.changes.lock().await.changed().await.is_none() {
+            // Nothing follows the tree any more, which is only when the runtime ends.
+            std::future::pending().await
         }
-        std::future::pending().await
     }
 }

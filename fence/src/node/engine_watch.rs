@@ -9,12 +9,16 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::image::rootfs;
 use crate::supervisor::Supervisor;
 
 /// How often everything is compared although nothing happened.
 const COMPARE: Duration = Duration::from_secs(30);
 /// How soon it is while a container waits to be cleaned up; twice as long after every time that the engine did not answer.
 const UNFINISHED: Duration = Duration::from_secs(1);
+/// How often images of root file systems that nobody uses are removed, and how old they must be.
+const PRUNE: Duration = Duration::from_secs(600);
+const UNUSED: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// How long to wait for an engine that is away before it is asked again.
 const AWAY: Duration = Duration::from_millis(500);
 /// Events that wait to be acted on; more than that and the next comparison finds what they said.
@@ -23,7 +27,22 @@ const WAITING: usize = 1024;
 /// Run for ever; stop it by dropping it.
 pub(super) async fn run(engine: Arc<dyn Engine>, supervisor: Supervisor) {
     let (sender, events) = mpsc::channel(WAITING);
-    tokio::join!(hear(engine, supervisor.clone(), sender), act(supervisor, events));
+    tokio::join!(
+        hear(engine.clone(), supervisor.clone(), sender),
+        act(supervisor, events),
+        prune(engine)
+    );
+}
+
+/// Remove what was made for containers that are no more.
+async fn prune(engine: Arc<dyn Engine>) {
+    let mut due = tokio::time::interval(PRUNE);
+    loop {
+        due.tick().await;
+        if let Err(error) = rootfs::prune(&*engine, UNUSED).await {
+            tracing::debug!(%error, "could not remove unused images of root file systems");
+        }
+    }
 }
 
 /// Something to act on.
@@ -74,7 +93,11 @@ async fn act(supervisor: Supervisor, mut signs: mpsc::Receiver<Sign>) {
             }
         };
         match sign {
-            Some(Sign::Happened(event)) => supervisor.engine_event(&event).await,
+            // In a task of its own: a container that is being stopped must not hold up what happens to the others.
+            Some(Sign::Happened(event)) => {
+                let supervisor = supervisor.clone();
+                tokio::spawn(async move { supervisor.engine_event(&event).await });
+            }
             Some(Sign::Compare) => {
                 pause = match supervisor.reconcile().await {
                     Ok(()) => UNFINISHED,

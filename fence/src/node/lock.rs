@@ -2,10 +2,15 @@
 
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
 use super::Error;
+
+/// How long a dying fence may take to let go of the lock, and how often to look.
+const PATIENCE: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Held for as long as the daemon runs.
 pub(super) type Lock = Flock<std::fs::File>;
@@ -24,8 +29,20 @@ pub(super) fn directory(path: &Path, mode: u32) -> Result<(), Error> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
-/// Take the lock, or say that another fence has it.
-pub(super) fn take(path: &Path) -> Result<Lock, Error> {
+/// Take the lock, or say that another fence has it. One that was killed may hold it for a moment longer.
+pub(super) async fn take_soon(path: &Path) -> Result<Lock, Error> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match take(path) {
+            Err(Error::AlreadyRunning { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn take(path: &Path) -> Result<Lock, Error> {
     let opened = std::fs::OpenOptions::new()
         .create(true)
         .write(true)

@@ -54,7 +54,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     for (directory, mode) in [(paths.fence_lib(), 0o700), (paths.fence_run(), 0o755)] {
         lock::directory(&directory, mode)?;
     }
-    let _only_one = lock::take(&paths.fence_run().join("fence.lock"))?;
+    let _only_one = lock::take_soon(&paths.fence_run().join("fence.lock")).await?;
 
     // Lazy: with the tree gone, what was last seen of it does.
     let store = SqliteStore::lazy(&paths.tree_db());

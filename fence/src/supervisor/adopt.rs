@@ -4,8 +4,8 @@
 //! node's label and is in no record is removed once it is old enough not to be somebody's work in progress.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use engine::{Container, ContainerState};
 
@@ -30,8 +30,9 @@ impl Supervisor {
         let count = records.len();
         for record in records {
             let handle = record.handle.clone();
-            if let Err(error) = self.adopt_record(record) {
-                tracing::error!(%handle, error = error.chain(), "could not take over a container");
+            if let Err(error) = self.adopt_record(record.clone()) {
+                tracing::error!(%handle, error = error.chain(), "could not take over a container; will try again");
+                self.unadopted().push(record);
             }
         }
         // Rules may be left of ports that are no longer anybody's.
@@ -78,6 +79,7 @@ impl Supervisor {
             .iter()
             .filter_map(|container| Some((container.labels.get(LABEL_INSTANCE)?.as_str(), container)))
             .collect();
+        self.adopt_again();
         for entry in &entries {
             self.reconcile_entry(entry, by_instance.get(entry.instance.as_str()).copied())
                 .await;
@@ -103,31 +105,32 @@ impl Supervisor {
                 drop(life);
                 self.finish(entry).await;
             }
-            (State::Active | State::Stopped, None) => {
-                drop(life);
-                let id = engine::ContainerId(entry.record().engine_id.clone());
-                // The list may be older than the container; only the engine's word on this very one counts.
-                if self
-                    .parts()
-                    .engine
-                    .inspect(&id)
-                    .await
-                    .is_err_and(|error| error.is_not_found())
-                {
-                    self.removed(&id).await;
-                }
-            }
-            (State::Active | State::Stopped, Some(seen)) => {
-                let runs = seen.state == ContainerState::Running;
-                let known = entry.record().pid != 0;
-                drop(life);
+            (State::Active | State::Stopped, seen) => {
+                let runs = seen.is_some_and(|seen| seen.state == ContainerState::Running);
+                let is_idle = seen.is_some() && entry.record().pid == 0;
                 // Running without its init connected may mean that somebody else has started it anew.
-                if known && !(runs && entry.link.is_connected()) {
-                    self.died(&seen.id).await;
+                let is_known = runs && entry.link.is_connected();
+                if !(is_idle || is_known) {
+                    self.may_have_died(entry).await;
                 }
+                self.stop_after_main(entry).await;
             }
             (State::Lost, _) => {}
         }
+    }
+
+    /// Try again to take over what could not be at the start.
+    fn adopt_again(&self) {
+        let records = std::mem::take(&mut *self.unadopted());
+        for record in records {
+            if self.adopt_record(record.clone()).is_err() {
+                self.unadopted().push(record);
+            }
+        }
+    }
+
+    fn unadopted(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.inner.unadopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Undo a create or end a destroy that was cut off.
@@ -143,14 +146,18 @@ impl Supervisor {
         }
     }
 
+    /// Remove containers that carry this node's label and are in no record, readable or not.
     async fn remove_strays(&self, found: &[Container]) {
+        let recorded = match self.parts().inventory.instances().await {
+            Ok(recorded) => recorded,
+            Err(error) => return tracing::warn!(%error, "cannot tell strays; leaving all containers alone"),
+        };
         let now = jiff::Timestamp::now().as_second();
         for container in found {
             let Some(instance) = container.labels.get(LABEL_INSTANCE) else {
                 continue;
             };
-            let known = self.entries().iter().any(|entry| entry.instance == *instance);
-            if known || now - container.created < STRAY_AFTER {
+            if recorded.contains(instance) || now - container.created < STRAY_AFTER {
                 continue;
             }
             tracing::warn!(

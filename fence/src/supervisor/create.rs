@@ -4,6 +4,7 @@
 //! that was acknowledged, or a record by which the next start cleans up.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use engine::{ContainerId, NetworkMode, RegistryAuth};
 use fence_init::protocol::{BIN_DIR, BIN_NAME, RUN_DIR};
@@ -76,11 +77,13 @@ impl Supervisor {
         if table.contains_key(&handle) {
             return Err(Error::HandleInUse { handle });
         }
-        table.insert(handle.clone(), Slot::Reserved);
+        let number = self.inner.reservations.fetch_add(1, Ordering::Relaxed);
+        table.insert(handle.clone(), Slot::Reserved(number));
         drop(table);
         Ok(Reservation {
             supervisor: self.clone(),
             handle,
+            number,
         })
     }
 
@@ -177,10 +180,10 @@ impl Supervisor {
     }
 
     async fn undo(&self, entry: &Arc<Entry>) {
-        entry.destroying.store(true, std::sync::atomic::Ordering::Release);
+        entry.destroying.store(true, Ordering::Release);
         if let Err(error) = self.take_apart(entry).await {
             // The record still says that it was being made: the next comparison takes what is left away.
-            entry.destroying.store(false, std::sync::atomic::Ordering::Release);
+            entry.destroying.store(false, Ordering::Release);
             tracing::warn!(handle = %entry.handle, error = error.chain(), "could not undo a failed create; will try again");
         }
     }
@@ -324,14 +327,13 @@ impl Supervisor {
 struct Reservation {
     supervisor: Supervisor,
     handle: Handle,
+    number: u64,
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut table = self.supervisor.table();
-        if let Some(Slot::Reserved) = table.get(&self.handle) {
-            table.remove(&self.handle);
-        }
+        let is_ours = |slot: &Slot| matches!(slot, Slot::Reserved(number) if *number == self.number);
+        self.supervisor.free_slot(&self.handle, is_ours);
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use engine::ContainerId;
 
 use super::entry::Entry;
-use super::{Error, LABEL_INSTANCE, Result, Supervisor};
+use super::{Error, LABEL_INSTANCE, Result, Slot, Supervisor};
 use crate::container::{Handle, State};
+use crate::inventory::Record;
 
 impl Supervisor {
     /// Destroy a container and everything in it.
@@ -17,21 +18,38 @@ impl Supervisor {
         self.destroy_entry(&entry).await
     }
 
-    /// The same, by entry. In a task of its own: a client that goes away must not leave a container half destroyed.
-    pub(super) async fn destroy_entry(&self, entry: &Arc<Entry>) -> Result<()> {
+    /// Destroy a container unless a client has come for it in the meantime. Says whether it did.
+    pub(super) async fn destroy_if_idle(&self, entry: &Arc<Entry>) -> Result<bool> {
         if entry.destroying.swap(true, Ordering::AcqRel) {
             return Err(Error::BeingDestroyed {
                 handle: entry.handle.clone(),
             });
         }
+        // From here on a client is told that the container is being destroyed; one that was faster keeps it.
+        if entry.idle.borrow().holds > 0 {
+            entry.destroying.store(false, Ordering::Release);
+            return Ok(false);
+        }
+        self.destroy_marked(entry).await.map(|()| true)
+    }
+
+    async fn destroy_entry(&self, entry: &Arc<Entry>) -> Result<()> {
+        if entry.destroying.swap(true, Ordering::AcqRel) {
+            return Err(Error::BeingDestroyed {
+                handle: entry.handle.clone(),
+            });
+        }
+        self.destroy_marked(entry).await
+    }
+
+    /// In a task of its own: a client that goes away must not leave a container half destroyed.
+    async fn destroy_marked(&self, entry: &Arc<Entry>) -> Result<()> {
         let supervisor = self.clone();
         let entry = entry.clone();
         let destroyed = tokio::spawn(async move {
             let _life = entry.life.lock().await;
-            let noted = entry
-                .change(&supervisor.parts().inventory, |record| record.state = State::Destroying)
-                .await;
-            let result = match noted {
+            let destroying = |record: &mut Record| record.state = State::Destroying;
+            let result = match entry.change(&supervisor.parts().inventory, destroying).await {
                 Ok(()) => supervisor.take_apart(&entry).await,
                 Err(error) => Err(error),
             };
@@ -45,20 +63,20 @@ impl Supervisor {
 
     /// Undo everything that makes up the container, whatever of it there is.
     pub(super) async fn take_apart(&self, entry: &Arc<Entry>) -> Result<()> {
+        // The rules go first: the engine gives a removed container's address to the next one.
+        let ports = self.release_ports(entry).await;
         let removed = self.remove_from_engine(entry).await;
         if removed.is_ok() {
             entry.link.close();
         }
-        let ports = self.release_ports(entry).await;
-        removed?;
         ports?;
+        removed?;
         remove_directory(entry)?;
-        let forgotten = self.parts().inventory.remove(&entry.instance).await;
-        forgotten.map_err(|source| Error::Inventory {
-            what: entry.handle.to_string(),
-            source,
-        })?;
-        self.table().remove(&entry.handle);
+        entry.forget(&self.parts().inventory).await?;
+        self.free_slot(
+            &entry.handle,
+            |slot| matches!(slot, Slot::Taken(taken) if Arc::ptr_eq(taken, entry)),
+        );
         Ok(())
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Entry {
     pub(super) attachments: Mutex<HashMap<String, Arc<Attachment>>>,
     pub(super) idle: watch::Sender<Idle>,
     record: Mutex<Record>,
-    /// One writer of the record at a time.
-    writing: tokio::sync::Mutex<()>,
+    /// One writer of the record at a time. Holds whether the record is gone for good.
+    writing: tokio::sync::Mutex<bool>,
 }
 
 /// What the grace timer goes by.
@@ -72,7 +72,12 @@ impl Entry {
 
     /// Change the record: on disk first, then in memory. A failed write changes nothing.
     pub(super) async fn change(&self, inventory: &Inventory, change: impl FnOnce(&mut Record)) -> Result<()> {
-        let _one = self.writing.lock().await;
+        let gone = self.writing.lock().await;
+        if *gone {
+            return Err(Error::ContainerNotFound {
+                handle: self.handle.to_string(),
+            });
+        }
         let mut record = self.record().clone();
         change(&mut record);
         let excess = record.events.len().saturating_sub(MAX_EVENTS);
@@ -83,6 +88,18 @@ impl Entry {
             source,
         })?;
         *self.record() = record;
+        Ok(())
+    }
+
+    /// Take the record away for good: nothing that still holds this entry can bring it back.
+    pub(super) async fn forget(&self, inventory: &Inventory) -> Result<()> {
+        let mut gone = self.writing.lock().await;
+        let removed = inventory.remove(&self.instance).await;
+        removed.map_err(|source| Error::Inventory {
+            what: self.handle.to_string(),
+            source,
+        })?;
+        *gone = true;
         Ok(())
     }
 

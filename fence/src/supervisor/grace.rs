@@ -46,8 +46,9 @@ impl Supervisor {
                     () = tokio::time::sleep(now.grace) => {
                         let Some(entry) = entry.upgrade() else { return };
                         tracing::info!(handle = %entry.handle, "destroying: no client within its grace time");
-                        match supervisor.destroy_entry(&entry).await {
-                            Ok(()) => return,
+                        match supervisor.destroy_if_idle(&entry).await {
+                            Ok(true) => return,
+                            Ok(false) => continue,
                             Err(error) => tracing::warn!(handle = %entry.handle, error = error.chain(), "could not destroy"),
                         }
                         drop(entry);

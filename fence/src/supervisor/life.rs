@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::process::init_failed;
 use super::{Error, Result, Supervisor};
 use crate::container::{ContainerInfo, Handle, MainInfo, ProcessId, ProcessSpec, State};
+use crate::inventory::Record;
 
 /// How often TERM is sent again while stopping (Garden's own server does the same).
 const TERM_AGAIN: Duration = Duration::from_secs(1);
@@ -26,11 +27,13 @@ impl Supervisor {
     pub async fn start(&self, handle: &Handle, command: Vec<String>) -> Result<ContainerInfo> {
         let entry = self.entry(handle)?;
         let _life = entry.life.lock().await;
-        if entry
-            .link
-            .process(&ProcessId::main())
-            .is_some_and(|main| main.exit().is_none())
-        {
+        let main = entry.link.process(&ProcessId::main());
+        if main.is_some_and(|main| main.exit().is_none()) {
+            // Also one whose start could not be acknowledged.
+            let note = |record: &mut Record| (record.started, record.state) = (true, State::Active);
+            if !entry.record().started || entry.record().state != State::Active {
+                entry.change(&self.parts().inventory, note).await?;
+            }
             return Ok(self.describe(&entry));
         }
         self.revive(&entry).await?;
@@ -116,15 +119,6 @@ impl Supervisor {
         if seen.state == ContainerState::Running && seen.pid != 0 && seen.pid == entry.record().pid {
             return Ok(());
         }
-        // Its directory may have gone with the host's last life.
-        std::fs::create_dir_all(&entry.directory).map_err(|source| {
-            let path = entry.directory.display().to_string();
-            Error::Files {
-                attempt: "make",
-                path,
-                source,
-            }
-        })?;
         self.run_first_process(entry, &id).await?;
         self.apply_forwards().await
     }
@@ -138,53 +132,59 @@ impl Supervisor {
 
     /// Start the process `main`; the caller holds the entry's life.
     pub(super) async fn spawn_main(&self, entry: &Arc<Entry>, command: Vec<String>) -> Result<()> {
-        let main = ProcessId::main();
-        let spec = {
-            let record = entry.record();
-            let chosen = [command, record.spec.command.clone(), record.image.command.clone()];
-            let command = chosen
-                .into_iter()
-                .find(|command| !command.is_empty())
-                .unwrap_or_default();
-            let Some((path, args)) = command.split_first() else {
-                let message = format!(
-                    "the image {} names no command to start, and none was given",
-                    record.image.name
-                );
-                return Err(Error::ExecutableNotFound {
-                    handle: entry.handle.clone(),
-                    message,
-                });
-            };
-            ProcessSpec {
-                id: Some(main.clone()),
-                path: path.clone(),
-                args: args.to_vec(),
-                dir: record.image.working_dir.clone(),
-                user: record.image.user.clone(),
-                ..ProcessSpec::default()
-            }
-        };
+        let spec = main_spec(&entry.record(), command)?;
         // The end of an earlier one was told; its name is needed.
-        entry
-            .link
-            .collect(&main)
-            .await
-            .map_err(|error| init_failed(&entry.handle, error))?;
-        let command: Vec<String> = std::iter::once(spec.path.clone())
-            .chain(spec.args.iter().cloned())
-            .collect();
-        drop(self.spawn(entry, spec).await?);
-        entry
-            .change(&self.parts().inventory, |record| {
-                record.started = true;
-                record.main = MainInfo {
-                    command,
-                    exit_status: None,
-                };
-            })
-            .await
+        let collected = entry.link.collect(&ProcessId::main()).await;
+        collected.map_err(|error| init_failed(&entry.handle, error))?;
+        let command = [std::slice::from_ref(&spec.path), &spec.args].concat();
+        let inventory = &self.parts().inventory;
+        let before = entry.record().main.clone();
+        // Noted first: a start that cannot be acknowledged must not leave a main process that stops nothing.
+        let started = |record: &mut Record| {
+            record.started = true;
+            record.main = MainInfo {
+                command,
+                exit_status: None,
+            };
+        };
+        entry.change(inventory, started).await?;
+        match self.spawn(entry, spec).await {
+            Ok(attachment) => {
+                drop(attachment);
+                Ok(())
+            }
+            Err(error) => {
+                let undone = |record: &mut Record| (record.started, record.main) = (false, before);
+                entry.change(inventory, undone).await?;
+                Err(error)
+            }
+        }
     }
+}
+
+/// The process `main` of a container: the command given, else the one it was made with, else the image's.
+fn main_spec(record: &Record, command: Vec<String>) -> Result<ProcessSpec> {
+    let chosen = [command, record.spec.command.clone(), record.image.command.clone()];
+    let command = chosen
+        .into_iter()
+        .find(|command| !command.is_empty())
+        .unwrap_or_default();
+    let Some((path, args)) = command.split_first() else {
+        let image = &record.image.name;
+        let message = format!("the image {image} names no command to start, and none was given");
+        return Err(Error::ExecutableNotFound {
+            handle: record.handle.clone(),
+            message,
+        });
+    };
+    Ok(ProcessSpec {
+        id: Some(ProcessId::main()),
+        path: path.clone(),
+        args: args.to_vec(),
+        dir: record.image.working_dir.clone(),
+        user: record.image.user.clone(),
+        ..ProcessSpec::default()
+    })
 }
 
 async fn gone_before(link: &crate::init::Link, deadline: Instant) -> crate::init::Result<bool> {

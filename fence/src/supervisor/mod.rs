@@ -25,7 +25,7 @@ pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::Engine;
@@ -39,7 +39,7 @@ pub use status::{Capacity, NodeStatus, NodeVersion};
 use crate::container::{ContainerInfo, Handle, Properties, State};
 use crate::image::Keeper;
 use crate::init::InitBinary;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Record};
 use crate::network::{Firewall, PortPool};
 use entry::Entry;
 
@@ -78,13 +78,16 @@ struct Inner {
     /// Held by whoever writes rules.
     forwarding: tokio::sync::Mutex<()>,
     ready: AtomicBool,
+    reservations: AtomicU64,
+    /// Records that could not be taken over at the start; tried again with every comparison.
+    unadopted: Mutex<Vec<Record>>,
     started_at: jiff::Timestamp,
 }
 
 /// A handle's place in the table.
 enum Slot {
-    /// Somebody is making a container of this name.
-    Reserved,
+    /// Somebody is making a container of this name; the number tells one maker from the next.
+    Reserved(u64),
     Taken(Arc<Entry>),
 }
 
@@ -97,6 +100,8 @@ impl Supervisor {
             filtered: AtomicBool::new(false),
             forwarding: tokio::sync::Mutex::default(),
             ready: AtomicBool::new(false),
+            reservations: AtomicU64::new(0),
+            unadopted: Mutex::default(),
             started_at: jiff::Timestamp::now(),
         };
         Supervisor { inner: Arc::new(inner) }
@@ -104,7 +109,7 @@ impl Supervisor {
 
     /// The handles of the containers that have all these properties, sorted. Those being made are not among them.
     pub fn list(&self, filter: &Properties) -> Vec<Handle> {
-        let has = |record: &crate::inventory::Record| {
+        let has = |record: &Record| {
             record.state != State::Creating
                 && filter
                     .iter()
@@ -169,9 +174,17 @@ impl Supervisor {
         let table = self.table();
         let taken = table.values().filter_map(|slot| match slot {
             Slot::Taken(entry) => Some(entry.clone()),
-            Slot::Reserved => None,
+            Slot::Reserved(_) => None,
         });
         taken.collect()
+    }
+
+    /// Free a handle, if what has it is what the caller thinks.
+    fn free_slot(&self, handle: &Handle, is_ours: impl FnOnce(&Slot) -> bool) {
+        let mut table = self.table();
+        if table.get(handle).is_some_and(is_ours) {
+            table.remove(handle);
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Handle, Slot>> {

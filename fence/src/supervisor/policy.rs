@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fence_init::protocol::MAX_BUFFER;
 use serde::Serialize;
 
 use crate::container::Limits;
@@ -36,10 +37,9 @@ pub struct ConfigState {
 impl Policy {
     /// The output to keep in a container with this much memory: what is kept counts as the container's own.
     pub fn output_buffer_for(&self, limits: &Limits) -> usize {
-        match limits.memory_bytes {
-            Some(memory) => self.output_buffer.min((memory / 8) as usize).max(64 * 1024),
-            None => self.output_buffer,
-        }
+        let share = limits.memory_bytes.map_or(u64::MAX, |memory| memory / 8);
+        let share = usize::try_from(share).unwrap_or(usize::MAX).max(64 * 1024);
+        self.output_buffer.min(share).min(MAX_BUFFER)
     }
 }
 

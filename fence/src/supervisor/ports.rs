@@ -14,6 +14,7 @@ impl Supervisor {
     pub async fn net_in(&self, handle: &Handle, wanted: PortMapping) -> Result<PortMapping> {
         let entry = self.entry(handle)?;
         let _life = entry.life.lock().await;
+        self.check_running(&entry, "lead a port into it")?;
         let (mapping, guard) = self.take_port(wanted)?;
         entry
             .change(&self.parts().inventory, |record| record.ports.push(mapping))
@@ -65,6 +66,9 @@ impl Supervisor {
         let mut gateway = None;
         let mut subject = None;
         for entry in self.entries() {
+            if entry.is_being_destroyed() {
+                continue;
+            }
             let record = entry.record();
             let (Ok(address), Ok(via)) = (record.ip.parse::<Ipv4Addr>(), record.gateway.parse::<Ipv4Addr>()) else {
                 continue;

@@ -50,6 +50,8 @@ struct Process {
     number: u32,
     path: String,
     output: Vec<u8>,
+    /// How much of it was acknowledged.
+    acked: u64,
     exit: Option<Exit>,
     attachment: u32,
     /// The outputs somebody reads.
@@ -102,13 +104,13 @@ impl Pretended {
             ToInit::Attach { seq, id, attachment } => match self.processes.get_mut(&id) {
                 Some(p) => {
                     (p.attachment, p.opened) = (attachment, Vec::new());
-                    let (process, exit) = (p.number, p.exit);
+                    let (process, exit, stdout_from) = (p.number, p.exit, p.acked);
                     send(
                         stream,
                         &FromInit::Attached {
                             seq,
                             process,
-                            stdout_from: 0,
+                            stdout_from,
                             stderr_from: 0,
                             tty: false,
                             exit,
@@ -183,6 +185,10 @@ impl Pretended {
             )
             .await;
         }
+        if spec.path == "usurp" {
+            // The one there ends at the very moment its name is asked for again.
+            self.end(stream, &spec.id, Exit::Code(7)).await?;
+        }
         if self.processes.contains_key(&spec.id) {
             return fail(stream, seq, FailureKind::ProcessExists, "in use").await;
         }
@@ -198,6 +204,7 @@ impl Pretended {
             number,
             path: spec.path,
             output,
+            acked: 0,
             exit: None,
             attachment,
             opened: Vec::new(),
@@ -226,7 +233,8 @@ impl Pretended {
         if process.path == "deaf" {
             return Ok(());
         }
-        if process.path == "cat" {
+        process.output.extend(if process.path == "cat" { data } else { b"" });
+        if process.path == "cat" && process.opened.contains(&Stream::Stdout) {
             stream
                 .write_all(&frame::encode_output(process.attachment, Stream::Stdout, data).unwrap())
                 .await?;
@@ -251,12 +259,17 @@ impl Pretended {
         let Some(process) = self.processes.values_mut().find(|p| p.attachment == attachment) else {
             return Ok(());
         };
-        if !process.opened.contains(&name) {
-            process.opened.push(name);
+        if name == Stream::Stdout {
+            process.acked = upto;
         }
-        if name == Stream::Stdout && upto == 0 && !process.output.is_empty() {
+        if process.opened.contains(&name) {
+            return Ok(());
+        }
+        process.opened.push(name);
+        let waiting = &process.output[process.acked as usize..];
+        if name == Stream::Stdout && !waiting.is_empty() {
             stream
-                .write_all(&frame::encode_output(attachment, name, &process.output).unwrap())
+                .write_all(&frame::encode_output(attachment, name, waiting).unwrap())
                 .await?;
         }
         if process.exit.is_some() {

@@ -468,7 +468,7 @@ async fn properties_are_kept_and_filtered_by() {
 }
 
 #[tokio::test]
-async fn an_ended_process_is_not_told_twice() {
+async fn what_comes_for_an_ended_process_is_passed_over() {
     let node = Node::new();
     let handle = node.supervisor.create(named("web")).await.unwrap().handle;
     let attachment = node.supervisor.run(&handle, process("cat", &[])).await.unwrap();
@@ -480,6 +480,98 @@ async fn an_ended_process_is_not_told_twice() {
     assert_eq!(attachment.wait().await.unwrap().0, 0);
     control.signal(15).await.unwrap();
     control.write(Bytes::from("late")).await.unwrap();
-    let main = node.supervisor.attach(&handle, &ProcessId::main()).await;
-    assert!(main.is_err());
+}
+
+#[tokio::test]
+async fn a_create_that_fails_at_its_last_step_leaves_no_rule_behind() {
+    let node = Node::new();
+    let spec = ContainerSpec {
+        start: true,
+        command: vec!["missing".into()],
+        ports: vec![PortMapping {
+            host_port: 0,
+            container_port: 80,
+        }],
+        ..named("web")
+    };
+    let error = node.supervisor.create(spec).await.unwrap_err();
+    assert!(matches!(error, Error::ExecutableNotFound { .. }), "{error}");
+    assert!(node.firewall.forwards().is_empty());
+    assert_eq!(
+        (node.engine_has().await, node.directories(), node.recorded().await),
+        (0, 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_late_change_does_not_bring_a_destroyed_container_back() {
+    let node = Node::new();
+    let handle = node.supervisor.create(named("web")).await.unwrap().handle;
+    let entry = node.supervisor.entries().remove(0);
+    node.supervisor.destroy(&handle).await.unwrap();
+    let late = entry
+        .change(&node.supervisor.parts().inventory, |record| {
+            record.events.push("late".into())
+        })
+        .await;
+    assert!(matches!(late, Err(Error::ContainerNotFound { .. })));
+    assert_eq!(node.recorded().await, 0);
+    node.supervisor.create(named("web")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_makes_nothing_dead() {
+    let node = Node::new();
+    let handle = node.supervisor.create(named("web")).await.unwrap().handle;
+    let entry = node.supervisor.entries().remove(0);
+    node.engine.fail_at(Step::Inspect, 1);
+    node.supervisor.may_have_died(&entry).await;
+    assert_eq!(node.supervisor.info(&handle).await.unwrap().state, State::Active);
+    node.supervisor.run(&handle, process("echo", &[])).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_end_of_a_process_is_told_although_its_name_is_asked_for_again() {
+    let node = Node::new();
+    let handle = node.supervisor.create(named("web")).await.unwrap().handle;
+    let id = Some("p".parse::<ProcessId>().unwrap());
+    let first = node
+        .supervisor
+        .run(
+            &handle,
+            ProcessSpec {
+                id: id.clone(),
+                ..process("sleep", &[])
+            },
+        )
+        .await
+        .unwrap();
+    let second = node
+        .supervisor
+        .run(
+            &handle,
+            ProcessSpec {
+                id,
+                ..process("usurp", &[])
+            },
+        )
+        .await;
+    assert!(matches!(second.err(), Some(Error::ProcessExists { .. })));
+    assert_eq!(first.wait().await.unwrap().0, 7);
+}
+
+#[tokio::test]
+async fn clients_of_a_container_that_died_are_told_at_once() {
+    let node = Node::new();
+    let info = node.supervisor.create(named("web")).await.unwrap();
+    let attachment = node.supervisor.run(&info.handle, process("sleep", &[])).await.unwrap();
+    let mut output = attachment.take_output(Stream::Stdout).unwrap();
+    node.engine.exit(&engine::ContainerId(info.engine_id), 1);
+    node.supervisor.reconcile().await.unwrap();
+    let entry = node.supervisor.entries().remove(0);
+    node.supervisor.may_have_died(&entry).await;
+    assert_eq!(attachment.wait().await.unwrap().0, 137);
+    assert_eq!(output.next().await.unwrap(), None);
+    assert!(node.supervisor.run(&info.handle, process("echo", &[])).await.is_err());
+    assert_eq!(node.supervisor.info(&info.handle).await.unwrap().state, State::Stopped);
 }

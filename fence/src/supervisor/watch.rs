@@ -34,13 +34,14 @@ impl Supervisor {
     /// The end of the process `main` stops the container.
     async fn main_may_have_ended(&self, entry: &Arc<Entry>) {
         let _life = entry.life.lock().await;
-        let ended = || {
-            entry
-                .link
-                .process(&ProcessId::main())
-                .is_some_and(|main| main.exit().is_some())
-        };
-        if entry.is_being_destroyed() || !entry.record().started || !ended() {
+        self.stop_after_main(entry).await;
+    }
+
+    /// The same, by whoever holds the entry's life.
+    pub(super) async fn stop_after_main(&self, entry: &Arc<Entry>) {
+        let main = entry.link.process(&ProcessId::main());
+        let has_ended = main.is_some_and(|main| main.exit().is_some());
+        if entry.is_being_destroyed() || !entry.record().started || !has_ended {
             return;
         }
         tracing::info!(handle = %entry.handle, "the main process has ended; stopping the container");
@@ -71,42 +72,48 @@ impl Supervisor {
             .find(|entry| entry.record().engine_id == id.0)
     }
 
-    /// A container's first process has ended, and with it all others.
-    pub(super) async fn died(&self, id: &ContainerId) {
+    async fn died(&self, id: &ContainerId) {
         let Some(entry) = self.by_engine_id(id) else { return };
         let _life = entry.life.lock().await;
-        if entry.is_being_destroyed() || !matches!(entry.record().state, State::Active | State::Stopped) {
-            return;
-        }
-        // It may have been started again since; what runs now is what counts.
-        if self
-            .parts()
-            .engine
-            .inspect(id)
-            .await
-            .is_ok_and(|now| now.pid != 0 && now.pid == entry.record().pid)
-        {
-            return;
-        }
-        entry.link.ended();
-        tracing::warn!(handle = %entry.handle, "the container was ended behind fence's back");
-        self.note(&entry, State::Stopped, "ended by the engine or the kernel")
-            .await;
+        self.may_have_died(&entry).await;
     }
 
-    pub(super) async fn removed(&self, id: &ContainerId) {
+    async fn removed(&self, id: &ContainerId) {
         let Some(entry) = self.by_engine_id(id) else { return };
         let _life = entry.life.lock().await;
-        if entry.is_being_destroyed() || matches!(entry.record().state, State::Destroying | State::Creating) {
+        self.may_have_died(&entry).await;
+    }
+
+    /// A container's first process may have ended, and with it all others, or the container may be gone: ask the
+    /// engine about this very one, and believe nothing but a clear answer. The caller holds the entry's life.
+    pub(super) async fn may_have_died(&self, entry: &Arc<Entry>) {
+        let (known, state) = {
+            let record = entry.record();
+            (record.pid, record.state)
+        };
+        if entry.is_being_destroyed() || !matches!(state, State::Active | State::Stopped) {
             return;
         }
-        entry.link.ended();
-        tracing::warn!(handle = %entry.handle, "the container was removed behind fence's back");
-        self.note(&entry, State::Lost, "removed from the engine by somebody else")
-            .await;
+        let id = ContainerId(entry.record().engine_id.clone());
+        match self.parts().engine.inspect(&id).await {
+            Ok(now) if now.pid != 0 && now.pid == known => {}
+            Ok(_) if known == 0 => {}
+            Ok(_) => {
+                self.note(entry, State::Stopped, "ended by the engine or the kernel")
+                    .await
+            }
+            Err(error) if error.is_not_found() => {
+                self.note(entry, State::Lost, "removed from the engine by somebody else")
+                    .await;
+            }
+            // The next comparison asks again.
+            Err(error) => tracing::warn!(handle = %entry.handle, %error, "could not ask how a container is"),
+        }
     }
 
     async fn note(&self, entry: &Arc<Entry>, state: State, event: &str) {
+        tracing::warn!(handle = %entry.handle, event, "something happened to a container behind fence's back");
+        entry.link.ended();
         let noted = entry
             .change(&self.parts().inventory, |record| {
                 if record.started {
@@ -121,6 +128,12 @@ impl Supervisor {
             .await;
         if let Err(error) = noted {
             tracing::error!(handle = %entry.handle, error = error.chain(), "could not record what happened to a container");
+        }
+        // Its address may soon be another container's.
+        if !entry.record().ports.is_empty()
+            && let Err(error) = self.apply_forwards().await
+        {
+            tracing::error!(handle = %entry.handle, error = error.chain(), "could not take away the rules of its ports");
         }
     }
 

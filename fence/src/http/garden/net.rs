@@ -30,6 +30,6 @@ pub async fn net_out(State(supervisor): State<Supervisor>, path: Segments, body:
 /// As [`net_out`], for several rules.
 pub async fn bulk_net_out(State(supervisor): State<Supervisor>, path: Segments, body: Body) -> Reply<wire::Nothing> {
     let (_handle, _hold) = container(&supervisor, path.at(HANDLE))?;
-    let _rules: Vec<wire::NetOutRule> = json::read(body).await?;
+    let _rules: Vec<wire::NetOutRule> = json::read_list(body).await?;
     Ok(Json(wire::Nothing {}))
 }
