@@ -175,6 +175,46 @@ fn segments_of_a_path_are_decoded_once() -> Story {
 }
 
 #[test]
+fn what_is_not_in_this_version_is_refused_and_not_ignored() -> Story {
+    let node = Node::fence_only();
+    let garden = node.garden();
+    garden.create(&ContainerSpec {
+        handle: "web".into(),
+        ..ContainerSpec::default()
+    })?;
+    for (method, target, body) in [
+        ("PUT", "/containers/web/files?user=root&destination=/tmp", None),
+        ("GET", "/containers/web/files?user=root&source=/tmp", None),
+        ("GET", "/containers/web/metrics", None),
+        ("GET", "/containers/bulk_info?handles=web", None),
+        ("GET", "/containers/bulk_metrics?handles=web", None),
+        (
+            "POST",
+            "/containers",
+            Some(json!({ "network": "10.0.0.0/30", "image": {}, "limits": {} })),
+        ),
+        (
+            "POST",
+            "/containers",
+            Some(json!({ "bind_mounts": [{ "src_path": "/tmp", "dst_path": "/mnt", "origin": 1 }] })),
+        ),
+    ] {
+        let error = garden.call(method, target, body.as_ref()).unwrap_err();
+        assert!(
+            matches!(&error, Error::Garden { body, .. } if !body.message.is_empty()),
+            "{method} {target}: {error}"
+        );
+    }
+    let pea = json!({ "path": "true", "image": { "uri": "docker:///fence/base" } });
+    assert!(matches!(
+        garden.open_run("web", &pea).unwrap_err(),
+        Error::Garden { .. }
+    ));
+    assert_eq!(garden.list(&[])?, ["web"]);
+    Ok(())
+}
+
+#[test]
 fn clients_that_send_nothing_or_half_a_request_hold_up_nobody() -> Story {
     let node = Node::fence_only();
     let mut idle = Vec::new();

@@ -312,7 +312,7 @@ fn many_are_destroyed_at_once_and_failures_are_counted() -> Story {
     let partly = node.kato(&["container", "destroy", "a", "ghost"]).expect_code(6);
     assert_eq!(partly.out(), "a\n");
     assert!(partly.err().contains("ghost"), "{}", partly.err());
-    node.kato(&["container", "destroy", "--all"]).ok();
+    node.kato(&["container", "destroy", "--all", "--yes"]).ok();
     assert_eq!(node.containers_in_docker(), Vec::<String>::new());
     Ok(())
 }

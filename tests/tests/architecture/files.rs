@@ -26,9 +26,8 @@ fn every_file_says_what_it_is_for() {
 
 #[test]
 fn no_file_is_a_giant() {
-    let sizes = sources()
-        .into_iter()
-        .map(|path| (source::lines_before_tests(&read(&workspace().join(&path))), path));
+    let code = sources().into_iter().filter(|path| !is_tests_of_another(path));
+    let sizes = code.map(|path| (source::lines_before_tests(&read(&workspace().join(&path))), path));
     let giants = sizes.filter(|(lines, _)| *lines > MOST_LINES);
     report(
         "a file has more than 500 lines",
@@ -36,6 +35,12 @@ fn no_file_is_a_giant() {
             .map(|(lines, path)| format!("{}: {lines}", path.display()))
             .collect(),
     );
+}
+
+/// Whether the file is nothing but the tests of the module it stands beside.
+fn is_tests_of_another(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem == "tests" || stem.ends_with("_tests")
 }
 
 #[test]
