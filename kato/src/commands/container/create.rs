@@ -34,7 +34,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "HANDLE")]
     handle: Option<String>,
     /// What it is made from: an image's name, docker:///NAME#TAG, a tar file, a directory [default: the configured image]
-    #[arg(long, value_name = "IMAGE", value_parser = values::image)]
+    #[arg(long, value_name = "IMAGE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     image: Option<String>,
     /// An environment entry of all its processes; KEY alone takes the value it has here
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = values::env)]
@@ -80,7 +80,7 @@ pub struct CreateArgs {
 pub async fn run(context: &Context, client: &Client, args: CreateArgs) -> Result<Exit> {
     let format = args.format.format();
     let bound = args.timeout.unsigned_abs();
-    let request = request(args)?;
+    let request = request(context, args)?;
     let container = {
         let _progress = context.ui.progress("creating the container");
         client.create(&request, bound).await?
@@ -92,20 +92,31 @@ pub async fn run(context: &Context, client: &Client, args: CreateArgs) -> Result
     Ok(Exit::Done)
 }
 
-fn request(args: CreateArgs) -> Result<CreateRequest> {
+fn request(context: &Context, args: CreateArgs) -> Result<CreateRequest> {
     let mut env = Vec::new();
     for file in &args.env_file {
         env.extend(values::env_file(file)?);
     }
     // After those of files, so that they win.
     env.extend(args.env);
+    let image = args.image.as_deref().map(values::image).transpose()?;
+    if let (Some(values::Image::Path(path)), Some(given)) = (&image, &args.image)
+        && !given.contains('/')
+    {
+        // It could have been meant as an image's name.
+        context.ui.say(&format!("Using {path} as the image"));
+    }
+    let mut bind_mounts = args.mount;
+    for mount in &mut bind_mounts {
+        mount.src_path = values::path(&mount.src_path, "to mount")?;
+    }
     let spec = ContainerSpec {
         handle: args.handle.unwrap_or_default(),
         grace_time: args.grace_time.map(nanoseconds).transpose()?.unwrap_or_default(),
         image: ImageRef {
-            uri: args.image.unwrap_or_default(),
+            uri: image.map(values::Image::uri).unwrap_or_default(),
         },
-        bind_mounts: args.mount,
+        bind_mounts,
         properties: args.property.into_iter().collect::<BTreeMap<_, _>>(),
         env,
         privileged: args.privileged,

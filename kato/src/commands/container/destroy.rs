@@ -11,7 +11,7 @@ use crate::fence_api::Client;
 
 /// Destroy containers and everything in them
 ///
-/// Prints the handles of those that are gone. `--all` asks first where it is used at a terminal.
+/// Prints the handles of those that are gone. `--all` asks first at a terminal, and elsewhere needs `--yes`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -52,13 +52,19 @@ pub async fn run(context: &Context, client: &Client, args: &DestroyArgs) -> Resu
 }
 
 async fn all(context: &Context, client: &Client, yes: bool) -> Result<Vec<String>> {
+    if !yes && !io::stdin().is_terminal() {
+        return Err(
+            Error::usage("--all destroys every container, and there is no terminal to ask at")
+                .hint("kato container destroy --all --yes"),
+        );
+    }
     let handles: Vec<String> = client
         .containers()
         .await?
         .into_iter()
         .map(|container| container.handle)
         .collect();
-    if handles.is_empty() || yes || !io::stdin().is_terminal() {
+    if handles.is_empty() || yes {
         return Ok(handles);
     }
     context.ui.say(&format!(

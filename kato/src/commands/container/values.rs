@@ -2,6 +2,7 @@
 //!
 //! Pure but for the paths, variables and files of this machine that a value may name. Fence checks everything again.
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use jiff::SignedDuration;
@@ -49,9 +50,15 @@ pub fn size(text: &str) -> Parsed<u64> {
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(1024_u64.pow(power)));
-    bytes
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "not a size that a machine can have".into())
+    match bytes {
+        Some(0) => Err(
+            "a size is more than 0; without one the limit is the configured one, see: \
+             kato config get fence default_memory_mb"
+                .into(),
+        ),
+        Some(bytes) => Ok(bytes),
+        None => Err("not a size that a machine can have".into()),
+    }
 }
 
 /// A time such as `30s`, `5m`, `1h30m` or a number of seconds; more than none.
@@ -86,42 +93,63 @@ pub fn port(text: &str) -> Parsed<NetIn> {
     }
 }
 
-/// A mount: `SRC:DST`, `SRC:DST:ro` or `SRC:DST:rw`; only read where nothing is said.
+/// A mount: `SRC:DST`, `SRC:DST:ro` or `SRC:DST:rw`; only read where nothing is said. Its source is as it was typed.
 pub fn mount(text: &str) -> Parsed<BindMount> {
-    let (pair, mode) = match text.rsplit_once(':') {
-        Some((pair, "ro")) => (pair, 0),
-        Some((pair, "rw")) => (pair, 1),
-        _ => (text, 0),
+    let parts: Vec<&str> = text.split(':').collect();
+    let mode = match parts.get(2) {
+        None | Some(&"ro") => 0,
+        Some(&"rw") => 1,
+        Some(other) => return Err(format!("a mount's mode is ro or rw, not '{other}'")),
     };
-    match pair.split_once(':') {
-        Some((source, target)) if !source.is_empty() && target.starts_with('/') => Ok(BindMount {
-            src_path: absolute(source)?,
-            dst_path: target.into(),
+    match parts.as_slice() {
+        [source, target] | [source, target, _] if !source.is_empty() && target.starts_with('/') => Ok(BindMount {
+            src_path: (*source).into(),
+            dst_path: (*target).into(),
             mode,
         }),
         _ => Err("a mount is SRC:DST, SRC:DST:ro or SRC:DST:rw, with DST an absolute path".into()),
     }
 }
 
-/// Where the file system comes from, in Garden's form: a name becomes `docker:///name#tag`, a path is made absolute.
-pub fn image(text: &str) -> Parsed<String> {
-    if text.is_empty() {
-        return Err("an image has a name".into());
+/// Where the file system comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Image {
+    /// An image of the engine or a registry, in Garden's form.
+    Name(String),
+    /// A file or a directory of this machine.
+    Path(String),
+}
+
+impl Image {
+    /// As fence takes it.
+    pub fn uri(self) -> String {
+        match self {
+            Image::Name(uri) | Image::Path(uri) => uri,
+        }
     }
+}
+
+/// Where the file system comes from: what is here by that name, else a name, which becomes `docker:///name#tag`.
+pub fn image(text: &str) -> Result<Image> {
     if text.contains("://") {
-        return Ok(text.to_owned());
+        return Ok(Image::Name(text.to_owned()));
     }
-    if text.starts_with('/') || text.starts_with("./") || text.starts_with("../") {
-        return absolute(text);
+    let is_path = text.starts_with('/') || text.starts_with("./") || text.starts_with("../");
+    if is_path || Path::new(text).exists() {
+        return path(text, "to make the container from").map(Image::Path);
     }
+    Ok(Image::Name(by_name(text)))
+}
+
+fn by_name(text: &str) -> String {
     // A colon after the last slash begins the tag; one before it belongs to a registry's port.
     let after_slash = text.rfind('/').map_or(0, |at| at + 1);
     match text[after_slash..].find(':') {
         Some(at) if !text.contains('@') => {
             let (name, tag) = text.split_at(after_slash + at);
-            Ok(format!("docker:///{name}#{}", &tag[1..]))
+            format!("docker:///{name}#{}", &tag[1..])
         }
-        _ => Ok(format!("docker:///{text}")),
+        _ => format!("docker:///{text}"),
     }
 }
 
@@ -162,7 +190,10 @@ pub fn rlimit(text: &str) -> Parsed<(String, u64)> {
 /// The entries of a file: one a line as for [`env()`], without empty lines and those that begin with `#`.
 pub fn env_file(path: &Path) -> Result<Vec<String>> {
     let shown = path.display();
-    let failed = |error| Error::failed(format!("could not read {shown}")).because(error);
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Error::not_found(format!("there is no {shown} to read the environment from")),
+        _ => Error::failed(format!("could not read {shown}")).because(error),
+    };
     if std::fs::metadata(path).map_err(failed)?.len() > MAX_ENV_FILE {
         return Err(Error::refused(format!("{shown} is longer than {MAX_ENV_FILE} bytes")));
     }
@@ -176,25 +207,35 @@ pub fn env_file(path: &Path) -> Result<Vec<String>> {
         .collect()
 }
 
-/// A path of this machine without `.` and `..`, which fence does not take.
-fn absolute(text: &str) -> Parsed<String> {
+/// A path of this machine without `.` and `..`, which fence does not take; `purpose` is what it is needed for. What
+/// this user may not look at is fence's to judge.
+pub fn path(text: &str, purpose: &str) -> Result<String> {
     let path = Path::new(text);
     let plain = !path
         .components()
         .any(|part| matches!(part, Component::CurDir | Component::ParentDir));
-    let path: PathBuf = if path.is_absolute() && plain {
-        path.to_path_buf()
-    } else {
-        path.canonicalize().map_err(|error| format!("{text}: {error}"))?
+    let found = match path.canonicalize() {
+        // As it was typed: fence follows links itself.
+        Ok(_) if path.is_absolute() && plain => Ok(path.to_path_buf()),
+        Err(error) if path.is_absolute() && plain && error.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(path.to_path_buf())
+        }
+        found => found,
     };
-    path.into_os_string()
+    let found: PathBuf = found.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::not_found(format!("there is no {text} {purpose}")),
+        _ => Error::failed(format!("could not find {text}")).because(error),
+    })?;
+    found
+        .into_os_string()
         .into_string()
-        .map_err(|_| format!("{text} is not UTF-8"))
+        .map_err(|_| Error::usage(format!("{text} is not UTF-8")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     #[test]
     fn sizes_go_by_1024_however_they_are_written() {
@@ -253,25 +294,37 @@ mod tests {
         assert_eq!(mounted("/a:/b"), Ok(("/a".into(), "/b".into(), 0)));
         assert_eq!(mounted("/a:/b:ro"), Ok(("/a".into(), "/b".into(), 0)));
         assert_eq!(mounted("/a:/b:rw"), Ok(("/a".into(), "/b".into(), 1)));
-        assert_eq!(mounted("/usr/./../usr:/b").unwrap().0, "/usr");
-        for text in ["/a", "/a:b", ":/b", "./no/such/place:/b"] {
+        for text in ["/a", "/a:b", ":/b", "/a:/b:rx", "/a:/b:", "/a:/b:/c", "/a:/b:ro:rw"] {
             assert!(mount(text).is_err(), "{text}");
         }
+        assert!(mount("/a:/b:rx").unwrap_err().contains("'rx'"));
+    }
+
+    #[test]
+    fn a_path_is_whole_and_there() {
+        assert_eq!(path("/usr/./../usr", "to mount").unwrap(), "/usr");
+        assert!(path(".", "to mount").unwrap().starts_with('/'));
+        let error = path("/no/such/place", "to mount").unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (Kind::NotFound, "there is no /no/such/place to mount".into())
+        );
     }
 
     #[test]
     fn an_image_by_name_becomes_gardens_form() {
-        assert_eq!(
-            image("exampleco/newimg:1.0.0").unwrap(),
-            "docker:///exampleco/newimg#1.0.0"
-        );
-        assert_eq!(image("busybox").unwrap(), "docker:///busybox");
-        assert_eq!(image("localhost:5000/a/b").unwrap(), "docker:///localhost:5000/a/b");
-        assert_eq!(image("localhost:5000/a/b:2").unwrap(), "docker:///localhost:5000/a/b#2");
-        assert_eq!(image("a/b@sha256:00").unwrap(), "docker:///a/b@sha256:00");
-        assert_eq!(image("docker:///a#1").unwrap(), "docker:///a#1");
-        assert_eq!(image("/srv/rootfs.tar").unwrap(), "/srv/rootfs.tar");
-        assert!(image("").is_err());
+        for (text, uri) in [
+            ("exampleco/newimg:1.0.0", "docker:///exampleco/newimg#1.0.0"),
+            ("busybox", "docker:///busybox"),
+            ("localhost:5000/a/b", "docker:///localhost:5000/a/b"),
+            ("localhost:5000/a/b:2", "docker:///localhost:5000/a/b#2"),
+            ("a/b@sha256:00", "docker:///a/b@sha256:00"),
+            ("docker:///a#1", "docker:///a#1"),
+        ] {
+            assert_eq!(image(text).unwrap(), Image::Name(uri.into()), "{text}");
+        }
+        assert_eq!(image("/etc/hostname").unwrap(), Image::Path("/etc/hostname".into()));
+        assert_eq!(image("/nosuch.tar").unwrap_err().kind(), Kind::NotFound);
     }
 
     #[test]

@@ -99,6 +99,7 @@ fn values_that_make_no_sense_are_wrong_usage() {
         ["-m", "much"],
         ["-p", "0"],
         ["--mount", "/a"],
+        ["--mount", "/etc:/x:rx"],
         ["--property", "k"],
         ["--grace-time", "0"],
     ] {
@@ -309,7 +310,7 @@ fn destroy_all_asks_nobody_where_there_is_no_terminal() {
         &machine,
         vec![answer(200, all), answer(200, json!({})), answer(200, json!({}))],
     );
-    let ran = machine.kato(["container", "destroy", "--all"]);
+    let ran = machine.kato(["container", "destroy", "--all", "--yes"]);
     assert_eq!(ran.to_string(), "exit: 0\n---- stdout\nweb\nworker\n");
     assert_eq!(fence.asked()[2].0, "DELETE /fence/v1/containers/worker");
 }
@@ -318,5 +319,56 @@ fn destroy_all_asks_nobody_where_there_is_no_terminal() {
 fn destroy_all_of_none_is_done() {
     let machine = Machine::new();
     let _fence = Fence::start(&machine, vec![answer(200, json!([]))]);
-    assert_eq!(machine.kato(["container", "destroy", "--all"]).to_string(), "exit: 0\n");
+    assert_eq!(
+        machine.kato(["container", "destroy", "--all", "--yes"]).to_string(),
+        "exit: 0\n"
+    );
+}
+
+#[test]
+fn destroy_all_without_a_terminal_needs_a_yes() {
+    let machine = Machine::new();
+    let fence = Fence::start(&machine, Vec::new());
+    insta::assert_snapshot!(machine.kato(["container", "destroy", "--all"]), @"
+    exit: 2
+    ---- stderr
+    kato: --all destroys every container, and there is no terminal to ask at
+    hint: kato container destroy --all --yes
+    ");
+    assert_eq!(fence.asked(), []);
+}
+
+#[test]
+fn files_that_are_not_there_are_named() {
+    let machine = Machine::new();
+    insta::assert_snapshot!(machine.kato(["container", "create", "--image", "/nosuch.tar"]), @"
+    exit: 4
+    ---- stderr
+    kato: there is no /nosuch.tar to make the container from
+    ");
+    insta::assert_snapshot!(machine.kato(["container", "create", "--mount", "/nosuch:/x"]), @"
+    exit: 4
+    ---- stderr
+    kato: there is no /nosuch to mount
+    ");
+    insta::assert_snapshot!(machine.kato(["container", "create", "--env-file", "/nosuch"]), @"
+    exit: 4
+    ---- stderr
+    kato: there is no /nosuch to read the environment from
+    ");
+}
+
+#[test]
+fn an_image_that_is_a_file_here_is_that_file() {
+    let machine = Machine::new();
+    let fence = Fence::start(&machine, vec![answer(201, container("web"))]);
+    std::fs::write(machine.root().join("root.tar"), "").expect("a file");
+    let mut command = machine.command(["container", "create", "--image", "root.tar"]);
+    let output = command.current_dir(machine.root()).output().expect("kato runs");
+    let path = machine.root().join("root.tar").canonicalize().expect("a path");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!("Using {} as the image\n", path.display())
+    );
+    assert_eq!(fence.asked()[0].1["spec"]["image"]["uri"], path.display().to_string());
 }
