@@ -11,6 +11,7 @@ use cluster::nodes::Paths;
 
 use crate::commands::{self, Command, Context};
 use crate::error::{Error, Exit, Result};
+use crate::suggest;
 use crate::ui::Ui;
 
 /// Manage the nodes of a Fence cluster
@@ -39,26 +40,49 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a check, 4 not found,
 
 /// Run the command that `args` name; the result is the exit code of the program.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(answer) => {
+        Err(mut answer) => {
+            suggest::complete(&mut answer, &args);
             // Help that nobody reads any more is no failure.
             let _ = answer.print();
             return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
         }
     };
     let ui = Ui::new(cli.verbose);
-    match start(cli, ui) {
+    // What the environment says holds for the next command, too.
+    let in_environment = std::env::var_os("KATO_ROOT").map(PathBuf::from);
+    let root = cli.root.clone().filter(|root| Some(root) != in_environment.as_ref());
+    match start(cli, root.clone(), ui) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) if error.is_closed_stdout() => ExitCode::SUCCESS,
         Err(error) => {
+            let error = error.for_command(&plain(&args), root.as_deref());
             ui.say(error.report().trim_end());
             ExitCode::from(error.kind().code())
         }
     }
 }
 
-fn start(cli: Cli, ui: Ui) -> Result<Exit> {
+/// The command as hints say it: without the options that every command has.
+fn plain(args: &[OsString]) -> String {
+    let mut words = vec!["kato".to_owned()];
+    let mut args = args.iter().skip(1).map(|arg| arg.to_string_lossy());
+    while let Some(arg) = args.next() {
+        match arg.as_ref() {
+            "--root" => {
+                args.next();
+            }
+            "-v" | "--verbose" => {}
+            other if other.starts_with("--root=") => {}
+            other => words.push(other.to_owned()),
+        }
+    }
+    words.join(" ")
+}
+
+fn start(cli: Cli, root: Option<PathBuf>, ui: Ui) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -67,6 +91,7 @@ fn start(cli: Cli, ui: Ui) -> Result<Exit> {
     let context = Context {
         paths: Paths::from_root(cli.root.as_deref()),
         ui,
+        root,
     };
     let result = runtime.block_on(commands::run(&context, cli.command));
     // A read of a terminal that is still waiting must not keep the program.

@@ -4,6 +4,7 @@
 //! use into one where they call them, since only there it is known what to try next.
 
 use std::error::Error as StdError;
+use std::path::Path;
 
 /// The result of a command's step.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -143,9 +144,28 @@ impl Error {
         self.closed_stdout
     }
 
+    /// Whether this user may not do it.
+    pub fn is_denied(&self) -> bool {
+        std::iter::successors(StdError::source(self), |cause: &&(dyn StdError + 'static)| {
+            (*cause).source()
+        })
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// With its hint as it has to be typed on this `command` line: naming the root that was given there, and not the
+    /// command that just failed.
+    pub fn for_command(mut self, command: &str, root: Option<&Path>) -> Self {
+        self.hint = self
+            .hint
+            .filter(|hint| hint != command)
+            .map(|hint| with_root(&hint, root));
+        self
     }
 
     /// What is printed on stderr: the chain of causes once, the lines of detail, the hint on a line of its own.
@@ -159,6 +179,26 @@ impl Error {
         }
         text
     }
+}
+
+/// A hint whose commands work below the same root as this one.
+pub fn with_root(hint: &str, root: Option<&Path>) -> String {
+    let Some(root) = root else {
+        return hint.to_owned();
+    };
+    let root = root.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
+    let root = if root.chars().all(plain) {
+        root
+    } else {
+        format!("'{}'", root.replace('\'', "'\\''"))
+    };
+    let word = |word: &str| match word {
+        "kato" => format!("kato --root {root}"),
+        "(kato" => format!("(kato --root {root}"),
+        other => other.to_owned(),
+    };
+    hint.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// An error and its causes in one line; a cause whose words are there already is not said again.
@@ -208,6 +248,26 @@ mod tests {
         );
         let same = Error::failed("could not read: denied").because(std::io::Error::other("denied"));
         assert_eq!(same.report(), "kato: could not read: denied\n");
+    }
+
+    #[test]
+    fn a_hint_names_the_root_and_not_the_command_that_failed() {
+        let error = || Error::failed("x").hint("docker pull a, or kato config get");
+        let shown = error()
+            .for_command("kato status", Some(Path::new("/srv/my node")))
+            .report();
+        assert_eq!(
+            shown,
+            "kato: x\nhint: docker pull a, or kato --root '/srv/my node' config get\n"
+        );
+        assert!(
+            error()
+                .for_command("kato status", None)
+                .report()
+                .ends_with("or kato config get\n")
+        );
+        let same = Error::failed("x").hint("kato start").for_command("kato start", None);
+        assert_eq!(same.report(), "kato: x\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod commands;
 mod docker_api;
 mod error;
 mod fence_api;
+mod suggest;
 mod ui;
 
 use std::process::ExitCode;

@@ -29,10 +29,14 @@ pub async fn ask(paths: &Paths, action: Action) -> Result<Report> {
     }
 }
 
-/// Whether an agent takes connections.
-pub async fn is_there(paths: &Paths) -> bool {
+/// Whether an agent takes connections. An error where this user may not know.
+pub async fn is_there(paths: &Paths) -> Result<bool> {
     let connecting = UnixStream::connect(paths.agent_socket());
-    matches!(timeout(ANSWER, connecting).await, Ok(Ok(_)))
+    match timeout(ANSWER, connecting).await {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => Err(not_reached(paths, error)),
+        Ok(Err(_)) | Err(_) => Ok(false),
+    }
 }
 
 async fn exchange(paths: &Paths, action: Action) -> io::Result<Answer> {
@@ -73,7 +77,10 @@ fn not_reached(paths: &Paths, error: io::Error) -> Error {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             ("the agent of this node does not run", "kato start")
         }
-        io::ErrorKind::PermissionDenied => ("only root may speak to the agent of this node", ""),
+        io::ErrorKind::PermissionDenied => (
+            "only root may speak to the agent of this node",
+            "run the command as root",
+        ),
         _ => ("the agent of this node does not answer", "kato process restart agent"),
     };
     Error::unreachable(format!("{message} ({})", socket.display()))

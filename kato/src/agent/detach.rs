@@ -25,13 +25,13 @@ const LOG_LINES: usize = 10;
 
 /// Have an agent that answers: the one that runs, or a new one. Whether it is new.
 pub async fn have_agent(paths: &Paths) -> Result<bool> {
-    if client::is_there(paths).await {
+    if client::is_there(paths).await? {
         return Ok(false);
     }
     let failed = |error| Error::failed("could not start the agent").because(error);
     let mut child = spawn(paths).map_err(failed)?;
     let deadline = Instant::now() + WITHIN;
-    while !client::is_there(paths).await {
+    while !client::is_there(paths).await? {
         if let Some(status) = child.try_wait().map_err(failed)? {
             return Err(did_not_come(paths, &format!("it ended with {status}")));
         }

@@ -15,6 +15,8 @@ mod roles;
 mod status;
 mod version;
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use cluster::nodes::Paths;
 
@@ -28,6 +30,8 @@ pub struct Context {
     pub paths: Paths,
     /// The administrator's streams.
     pub ui: Ui,
+    /// The directory that was given with `--root`; hints repeat it.
+    pub root: Option<PathBuf>,
 }
 
 /// The families.

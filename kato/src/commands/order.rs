@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use cluster::process::Process;
+use cluster::nodes::{NodeFile, Role};
+use cluster::process::{self, Observed, Process};
 
 use super::Context;
 use crate::agent::client;
@@ -30,11 +31,32 @@ impl WithinArgs {
     }
 }
 
+/// The processes of these roles that the agent starts and stops.
+pub fn of_roles(node: &NodeFile, roles: &[Role]) -> Vec<Process> {
+    let mut processes = process::of_roles(roles);
+    processes.retain(|process| *process != Process::Agent);
+    processes.retain(|process| *process != Process::Docker || node.docker.managed);
+    processes
+}
+
+/// Start these processes, and say which of them ran already.
+pub async fn start(context: &Context, processes: Vec<Process>, within: WithinArgs) -> Result<Exit> {
+    let within_ms = within.millis();
+    let before = client::ask(&context.paths, Action::List).await?.processes;
+    let ran = |now: &Observed| now.pid.is_some() && before.iter().any(|old| old.is_ready() && old.pid == now.pid);
+    let done = |now: &Observed| if ran(now) { "is running" } else { "started" };
+    give(context, processes, done, |processes| Action::Start {
+        processes,
+        within_ms,
+    })
+    .await
+}
+
 /// Give an order for these processes, if there are any, and say what became of it.
 pub async fn give(
     context: &Context,
     processes: Vec<Process>,
-    done: &str,
+    done: impl Fn(&Observed) -> &'static str,
     action: impl FnOnce(Vec<Process>) -> Action,
 ) -> Result<Exit> {
     if processes.is_empty() {
@@ -50,7 +72,7 @@ pub async fn give(
     drop(progress);
     for seen in report.processes.iter().filter(|seen| processes.contains(&seen.process)) {
         let pid = seen.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-        context.ui.say(&format!("{} {done}{pid}", seen.process));
+        context.ui.say(&format!("{} {}{pid}", seen.process, done(seen)));
     }
     Ok(Exit::Done)
 }

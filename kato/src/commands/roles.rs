@@ -2,7 +2,7 @@
 
 use clap::Args;
 use cluster::nodes::{NodeFile, Role};
-use cluster::process::{self, Process, UnknownRole};
+use cluster::process::{Process, UnknownRole};
 
 use super::{Context, order};
 use crate::agent::wire::Action;
@@ -65,12 +65,7 @@ pub async fn start(context: &Context, args: &StartArgs) -> Result<Exit> {
     if detach::have_agent(&context.paths).await? {
         context.ui.say("agent started");
     }
-    let within_ms = args.which.within.millis();
-    order::give(context, processes, "started", |processes| Action::Start {
-        processes,
-        within_ms,
-    })
-    .await
+    order::start(context, processes, args.which.within).await
 }
 
 /// Stop.
@@ -79,13 +74,15 @@ pub async fn stop(context: &Context, args: &StopArgs) -> Result<Exit> {
     let processes = args.which.processes(&node)?;
     let within_ms = args.which.within.millis();
     if !args.which.roles.is_empty() {
-        return order::give(context, processes, "stopped", |processes| Action::Stop {
+        return order::give(
+            context,
             processes,
-            within_ms,
-        })
+            |_| "stopped",
+            |processes| Action::Stop { processes, within_ms },
+        )
         .await;
     }
-    if !client::is_there(&context.paths).await {
+    if !client::is_there(&context.paths).await? {
         agent::stop_without_agent(&context.paths, args.which.within.duration()).await?;
         context.ui.say("all processes are stopped");
         return Ok(Exit::Done);
@@ -115,10 +112,12 @@ pub async fn restart(context: &Context, args: &RestartArgs) -> Result<Exit> {
         context.ui.say("agent started");
     }
     let within_ms = args.which.within.millis();
-    order::give(context, processes, "restarted", |processes| Action::Restart {
+    order::give(
+        context,
         processes,
-        within_ms,
-    })
+        |_| "restarted",
+        |processes| Action::Restart { processes, within_ms },
+    )
     .await
 }
 
@@ -132,10 +131,7 @@ impl Which {
         if roles.is_empty() {
             roles.clone_from(&node.roles);
         }
-        let mut processes = process::of_roles(&roles);
-        processes.retain(|process| *process != Process::Agent);
-        processes.retain(|process| *process != Process::Docker || node.docker.managed);
-        Ok(processes)
+        Ok(order::of_roles(node, &roles))
     }
 }
 

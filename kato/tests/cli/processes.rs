@@ -118,6 +118,20 @@ fn a_restart_answers_with_the_new_process() {
 }
 
 #[test]
+fn a_start_of_what_runs_says_so_and_all_are_all_of_the_node() {
+    let node = Node::running();
+    let pid = node.pid("fence");
+    for words in ["process start fence", "process start all", "start"] {
+        assert_eq!(
+            node.kato(words).stderr(),
+            format!("fence is running (pid {pid})\n"),
+            "{words}"
+        );
+    }
+    assert_eq!(node.kato("process stop all").stderr(), "fence stopped\n");
+}
+
+#[test]
 fn what_was_stopped_stays_stopped_when_the_agent_is_restarted() {
     let node = Node::running();
     assert_eq!(node.kato("process stop fence").stderr(), "fence stopped\n");

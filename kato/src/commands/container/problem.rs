@@ -74,12 +74,14 @@ impl Tally {
         let Some(kind) = kind else {
             return Ok(Exit::Done);
         };
-        for error in &self.failed {
+        let failed = self.failed.len();
+        for error in self.failed {
+            let error = error.for_command("", context.root.as_deref());
             context.ui.say(error.report().trim_end());
         }
         Err(Error::new(
             kind,
-            format!("{} of {all} containers were not {done_to_them}", self.failed.len()),
+            format!("{failed} of {all} containers were not {done_to_them}"),
         ))
     }
 

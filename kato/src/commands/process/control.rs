@@ -1,10 +1,11 @@
 //! `kato process start|stop|restart`: orders to the agent, answered when they have taken effect.
 
 use clap::Args;
+use cluster::nodes::NodeFile;
 use cluster::process::Process;
 
 use super::super::order;
-use super::{Context, named};
+use super::{ALL, Context, named};
 use crate::agent::wire::Action;
 use crate::agent::{client, detach};
 use crate::error::{Error, Exit, Result};
@@ -12,7 +13,7 @@ use crate::error::{Error, Exit, Result};
 /// The processes meant and the time they have.
 #[derive(Args, Debug)]
 struct Which {
-    /// The processes
+    /// The processes; `all` means all of this node but the agent
     #[arg(value_name = "PROCESS", required = true)]
     processes: Vec<String>,
     #[command(flatten)]
@@ -57,49 +58,48 @@ pub struct RestartArgs {
 
 /// Start.
 pub async fn start(context: &Context, args: StartArgs) -> Result<Exit> {
-    let (agent, others) = args.which.split()?;
+    let (agent, others) = args.which.split(context)?;
     if agent {
         detach::have_agent(&context.paths).await?;
     }
-    let within_ms = args.which.within.millis();
-    order::give(context, others, "started", |processes| Action::Start {
-        processes,
-        within_ms,
-    })
-    .await
+    order::start(context, others, args.which.within).await
 }
 
 /// Stop.
 pub async fn stop(context: &Context, args: StopArgs) -> Result<Exit> {
-    let (agent, others) = args.which.split()?;
+    let (agent, others) = args.which.split(context)?;
     if agent {
         let message = "the agent is stopped together with everything it looks after";
         return Err(Error::refused(message).hint("kato stop"));
     }
     let within_ms = args.which.within.millis();
-    order::give(context, others, "stopped", |processes| Action::Stop {
-        processes,
-        within_ms,
-    })
+    order::give(
+        context,
+        others,
+        |_| "stopped",
+        |processes| Action::Stop { processes, within_ms },
+    )
     .await
 }
 
 /// Restart.
 pub async fn restart(context: &Context, args: RestartArgs) -> Result<Exit> {
-    let (agent, others) = args.which.split()?;
+    let (agent, others) = args.which.split(context)?;
     if agent {
         restart_agent(context).await?;
     }
     let within_ms = args.which.within.millis();
-    order::give(context, others, "restarted", |processes| Action::Restart {
-        processes,
-        within_ms,
-    })
+    order::give(
+        context,
+        others,
+        |_| "restarted",
+        |processes| Action::Restart { processes, within_ms },
+    )
     .await
 }
 
 async fn restart_agent(context: &Context) -> Result<()> {
-    if client::is_there(&context.paths).await {
+    if client::is_there(&context.paths).await? {
         client::ask(&context.paths, Action::Leave).await?;
         detach::gone(&context.paths).await?;
     }
@@ -109,8 +109,12 @@ async fn restart_agent(context: &Context) -> Result<()> {
 }
 
 impl Which {
-    /// Whether the agent is meant, and the others.
-    fn split(&self) -> Result<(bool, Vec<Process>)> {
+    /// Whether the agent is meant by its name, and the others.
+    fn split(&self, context: &Context) -> Result<(bool, Vec<Process>)> {
+        if self.processes.iter().any(|name| name == ALL) {
+            let node = NodeFile::load(&context.paths)?;
+            return Ok((false, order::of_roles(&node, &node.roles)));
+        }
         let mut processes = named(&self.processes)?;
         let agent = processes.contains(&Process::Agent);
         processes.retain(|process| *process != Process::Agent);

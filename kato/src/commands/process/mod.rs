@@ -11,6 +11,9 @@ use super::Context;
 use crate::error::{Error, Exit, Result};
 use crate::ui::{Table, Tone};
 
+/// What stands for all processes in the place of their names.
+const ALL: &str = "all";
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum ProcessCommand {

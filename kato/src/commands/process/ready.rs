@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::{Context, named};
+use super::{ALL, Context, named};
 use crate::agent::client;
 use crate::agent::wire::Action;
 use crate::error::{Error, Exit, Kind, Result};
@@ -33,7 +33,7 @@ pub struct ReadyArgs {
 
 /// Tell or wait.
 pub async fn run(context: &Context, args: ReadyArgs) -> Result<Exit> {
-    let processes = if args.processes.iter().any(|name| name == "all") {
+    let processes = if args.processes.iter().any(|name| name == ALL) {
         Vec::new()
     } else {
         named(&args.processes)?
@@ -70,5 +70,7 @@ pub async fn run(context: &Context, args: ReadyArgs) -> Result<Exit> {
 }
 
 fn is_final(error: &Error, deadline: Option<Instant>) -> bool {
-    error.kind() != Kind::Unreachable || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    error.kind() != Kind::Unreachable
+        || error.is_denied()
+        || deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }

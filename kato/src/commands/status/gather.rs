@@ -28,6 +28,7 @@ pub async fn node(paths: &Paths) -> Result<Node> {
     let node = NodeFile::load(paths)?;
     let engine = docker_api::Engine::new(&node.docker.socket, DOCKER_WITHIN);
     let (report, tree, engine) = tokio::join!(report(paths, &node), tree(paths, &node), engine.info());
+    let report = report?;
     let live_restore = engine
         .map(|engine| engine.live_restore_enabled)
         .map_err(|error| chain(&error));
@@ -41,8 +42,8 @@ pub async fn node(paths: &Paths) -> Result<Node> {
     ))
 }
 
-/// What the agent says; where it says nothing, what can be seen without it.
-async fn report(paths: &Paths, node: &NodeFile) -> Seen {
+/// What the agent says; where it says nothing, what can be seen without it. Who may not ask cannot tell anything.
+async fn report(paths: &Paths, node: &NodeFile) -> Result<Seen> {
     let asked = timeout(WITHIN, client::ask(paths, Action::Status)).await;
     let problem = match asked {
         Ok(Ok(Report {
@@ -51,12 +52,13 @@ async fn report(paths: &Paths, node: &NodeFile) -> Seen {
             fence_problem,
             ..
         })) => {
-            return Seen {
+            return Ok(Seen {
                 processes,
                 fence,
                 fence_problem,
-            };
+            });
         }
+        Ok(Err(error)) if error.is_denied() => return Err(error),
         Ok(Err(error)) => chain(&error),
         Err(_) => format!("the agent gave no answer within {} s", WITHIN.as_secs()),
     };
@@ -67,11 +69,11 @@ async fn report(paths: &Paths, node: &NodeFile) -> Seen {
         ..Observed::stopped(Process::Agent, Wanted::Running)
     }];
     processes.extend(others);
-    Seen {
+    Ok(Seen {
         processes,
         fence,
         fence_problem,
-    }
+    })
 }
 
 /// What the tree has now, or why it cannot be read.

@@ -4,7 +4,7 @@ use cluster::nodes::NodeFile;
 use cluster::process::{Observed, Process, Wanted};
 
 use super::model::{Problem, Seen, Tree};
-use crate::fence_api::wire::Status as FenceStatus;
+use crate::fence_api::wire::{ImageStatus, Status as FenceStatus};
 
 fn problem(problem: impl Into<String>, hint: impl Into<String>) -> Problem {
     Problem {
@@ -94,8 +94,7 @@ fn of_fence(fence: &FenceStatus) -> Vec<Problem> {
         ));
     }
     let image = &fence.image;
-    let pulling_beside = image.state == "pulling" && !image.in_use.is_empty();
-    if image.state != "ok" && !pulling_beside {
+    if image.state != "ok" && !is_pulled_beside(image) {
         let configured = image.configured.join(", ");
         let reason = match image.problem.as_str() {
             "" => format!("the image {configured} is {}", image.state),
@@ -125,6 +124,11 @@ fn of_fence(fence: &FenceStatus) -> Vec<Problem> {
     problems
 }
 
+/// Whether the image is on its way while another one serves.
+fn is_pulled_beside(image: &ImageStatus) -> bool {
+    image.state == "pulling" && !image.in_use.is_empty()
+}
+
 /// What an administrator should know although it is in order.
 pub fn warn(report: &Seen, live_restore: Option<bool>) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -135,6 +139,18 @@ pub fn warn(report: &Seen, live_restore: Option<bool>) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let pulled = report
+        .fence
+        .iter()
+        .map(|fence| &fence.image)
+        .filter(|image| is_pulled_beside(image));
+    warnings.extend(pulled.map(|image| {
+        let configured = image.configured.join(", ");
+        format!(
+            "the image {configured} is being pulled; {} stays in use until it is there",
+            image.in_use
+        )
+    }));
     let by_hand = report
         .processes
         .iter()
@@ -251,6 +267,15 @@ mod tests {
         assert_eq!(problems[0].problem, "the image b:2 is missing; a:1 stays in use");
         fence.image.state = "pulling".into();
         assert_eq!(judged(Some(fence.clone()), vec![running(Process::Fence)]), []);
+        let report = Seen {
+            processes: Vec::new(),
+            fence: Some(fence.clone()),
+            fence_problem: String::new(),
+        };
+        assert_eq!(
+            warn(&report, None),
+            ["the image b:2 is being pulled; a:1 stays in use until it is there"]
+        );
         fence.image.in_use.clear();
         assert_eq!(judged(Some(fence), vec![running(Process::Fence)]).len(), 1);
     }

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Context;
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Result, with_root};
 use crate::ui::{Format, FormatArgs};
 
 /// Show what runs on this node and whether all is in order
@@ -44,6 +44,12 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     let mut node = gather::node(&context.paths).await?;
     if args.all {
         node.add_roles_not_here();
+    }
+    for problem in &mut node.problems {
+        problem.hint = with_root(&problem.hint, context.root.as_deref());
+    }
+    for warning in &mut node.warnings {
+        *warning = with_root(warning, context.root.as_deref());
     }
     let in_order = node.problems.is_empty();
     match args.format.format() {

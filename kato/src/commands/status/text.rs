@@ -53,6 +53,8 @@ fn image(image: &ImageStatus) -> String {
         (state, progress) => format!(", {state} {progress}"),
     };
     match image.in_use.as_str() {
+        // Fence did not say.
+        "" if image.state.is_empty() => format!("{configured} (in use: unknown)"),
         "" => format!("{configured} (none in use{state})"),
         in_use => format!("{configured} (in use: {in_use}{state})"),
     }
