@@ -4,10 +4,10 @@ use std::io::{IsTerminal, Read};
 
 use clap::Args;
 use cluster::config::input::{self, Format, MAX_INPUT};
-use cluster::config::schema::{Applies, Found};
+use cluster::config::schema::{Applies, Key};
 use cluster::config::{Author, Changed, Config, KeyPath, LOCAL, Target};
 
-use super::{KeyArgs, ScopeArgs, show};
+use super::{KeyArgs, ScopeArgs, problem, show};
 use crate::commands::Context;
 use crate::error::{Error, Result};
 
@@ -79,7 +79,10 @@ pub fn author(verb: &str, scope: &ScopeArgs, key: &KeyArgs) -> Author {
 /// Say what the administrator should know of a change, and print the value as `get` does.
 pub fn report(context: &Context, config: &Config, target: &Target, changed: &Changed) -> Result<()> {
     for (address, near) in &changed.unknown {
-        let near = near.as_ref().map(|near| format!("; did you mean {}?", words(near)));
+        let near = match problem::without_component(target, address) {
+            Some(whole) => Some(format!("; did you mean {LOCAL} {whole}?")),
+            None => near.as_ref().map(|near| format!("; did you mean {}?", words(near))),
+        };
         let what = if address.segments().count() == 1 {
             "component"
         } else {
@@ -104,27 +107,14 @@ pub fn report(context: &Context, config: &Config, target: &Target, changed: &Cha
     Ok(())
 }
 
-/// Say it for keys that are read at the start of their process only.
+/// Say it where all keys that were changed are read at the start of their process only.
 pub fn say_if_restart_is_needed(context: &Context, config: &Config, target: &Target) {
     let at = config.schema().canonical(&target.address);
-    let needs_restart = |component: &cluster::config::schema::ComponentSchema| {
-        let restart = |key: &&cluster::config::schema::Key| key.applies == Applies::Restart;
-        let addresses = component
-            .keys
-            .iter()
-            .filter(restart)
-            .filter_map(|key| component.address(key));
-        addresses
-            .into_iter()
-            .any(|address| address.is_within(&at) || at == address)
-    };
-    for component in config
-        .schema()
-        .components()
-        .filter(|component| needs_restart(component))
-    {
-        // Of a group it is not known which of its keys changed, so only a key by itself is spoken of.
-        if let Found::Key(_) = config.schema().find(&at) {
+    for component in config.schema().components() {
+        let changed = |key: &&Key| component.address(key).is_some_and(|address| address.is_within(&at));
+        let mut changed = component.keys.iter().filter(changed).peekable();
+        // Of a group with keys of both kinds it is not known which of them changed.
+        if changed.peek().is_some() && changed.all(|key| key.applies == Applies::Restart) {
             context
                 .ui
                 .say(&format!("It applies after: kato process restart {}", component.name));

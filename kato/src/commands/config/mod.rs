@@ -4,7 +4,7 @@
 //! here are the arguments, what is printed, and how the tree's errors end the command.
 
 use clap::{Args, Subcommand};
-use cluster::config::{Component, KeyPath, Name, Scope, Target};
+use cluster::config::{Component, Config, KeyPath, Name, Scope, Target};
 
 use super::Context;
 use crate::error::{Exit, Result};
@@ -63,6 +63,20 @@ impl ScopeArgs {
             (Some(node), _) => Ok(Some(Scope::Node(name(node)?))),
             (_, Some(realm)) => Ok(Some(Scope::Realm(name(realm)?))),
             _ => Ok(None),
+        }
+    }
+
+    /// Warn where a node or realm is meant that is not there: values can be set for it, and nobody uses them yet.
+    fn warn_if_absent(&self, context: &Context, config: &Config) {
+        // A micro cloud has one node and no realms.
+        match (&self.node, &self.realm) {
+            (Some(node), _) if node != config.node().as_str() => context
+                .ui
+                .warn(&format!("There is no node {node}; the only one is {}", config.node())),
+            (_, Some(realm)) => context
+                .ui
+                .warn(&format!("There is no realm {realm}; a micro cloud has none")),
+            _ => {}
         }
     }
 

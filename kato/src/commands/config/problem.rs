@@ -52,7 +52,10 @@ fn hint(error: &Tree) -> String {
             "give the value's type with -j or -y, or let the key's type change with --force".to_owned()
         }
         Tree::Shadowed { .. } => "replace it with --force".to_owned(),
-        Tree::Refused { target, .. } | Tree::Unfit { target, .. } => schema(target),
+        Tree::Refused { target, .. } | Tree::Unfit { target, .. } => match without_component(target, &target.address) {
+            Some(whole) => format!("the component comes first: kato config set {LOCAL} {whole} VALUE"),
+            None => schema(target),
+        },
         Tree::NotFound {
             target,
             near: Some(near),
@@ -63,10 +66,10 @@ fn hint(error: &Tree) -> String {
         Tree::NotAList { target, .. } | Tree::NoSuchEntry { target } => get(target),
         Tree::NotFound { target, .. } if is_known(target) => get(target),
         Tree::NotFound { target, near: None } => {
-            let above = target
-                .address
-                .split_first()
-                .and_then(|(component, _)| KeyPath::parse(component).ok());
+            let above = match target.address.split_first() {
+                Some((component, path)) if !path.is_root() => KeyPath::parse(component).ok(),
+                _ => None,
+            };
             get(&Target {
                 address: above.unwrap_or_default(),
                 ..target.clone()
@@ -91,6 +94,14 @@ fn with_store(error: &Store, message: String) -> Error {
         | Store::Ahead { .. }
         | Store::NoLease { .. } => Error::failed(message),
     }
+}
+
+/// The known key that is meant where one was given for a node alone and without its component.
+pub fn without_component(target: &Target, address: &KeyPath) -> Option<KeyPath> {
+    let schema = Schema::standard();
+    let with = |component: &str| KeyPath::parse(&format!("{component}/{address}")).ok();
+    let mut whole = schema.components().filter_map(|component| with(component.name));
+    whole.find(|whole| target.own && matches!(schema.find(whole), Found::Key(_)))
 }
 
 fn is_known(target: &Target) -> bool {

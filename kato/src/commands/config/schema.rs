@@ -2,7 +2,7 @@
 
 use clap::Args;
 use cluster::config::schema::{ComponentSchema, Found, Key, Schema, docs};
-use cluster::config::{Component, KeyPath, Target};
+use cluster::config::{Component, KeyPath, LOCAL, Target};
 use serde_json::{Value, json};
 
 use super::problem;
@@ -38,6 +38,12 @@ pub fn run(context: &Context, args: &SchemaArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let (address, keys) = keys(schema, args)?;
+    if args.component.as_deref() == Some(LOCAL) {
+        context.ui.say(&format!(
+            "{LOCAL} holds this node's own values, which go before the cluster's. The component comes first in the \
+             key: kato config set {LOCAL} fence/max_containers 20"
+        ));
+    }
     let is_one = matches!(schema.find(&address), Found::Key(_));
     match (args.format.format(), is_one, keys.as_slice()) {
         (Format::Text, true, [(component, key)]) => context.ui.bytes(explained(component, key).as_bytes())?,
@@ -60,7 +66,11 @@ fn keys(schema: &'static Schema, args: &SchemaArgs) -> Result<(KeyPath, Vec<Know
         Some(component) => {
             let component = Component::new(component).map_err(problem::key)?;
             let path = KeyPath::parse(args.path.as_deref().unwrap_or("/")).map_err(problem::key)?;
-            Target::key(&component, &path).map_err(problem::key)?.address
+            if component.as_str() == LOCAL {
+                path
+            } else {
+                Target::key(&component, &path).map_err(problem::key)?.address
+            }
         }
     };
     let address = schema.canonical(&target);

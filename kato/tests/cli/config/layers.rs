@@ -38,6 +38,15 @@ fn local_is_this_nodes_and_goes_before_the_clusters() {
     exit: 0
     ---- stdout
     ours
+    ---- stderr
+    WARNING: There is no node other; the only one is one
+    ");
+    insta::assert_snapshot!(config(&node, "get --realm eu fence docker/image"), @"
+    exit: 0
+    ---- stdout
+    ours
+    ---- stderr
+    WARNING: There is no realm eu; a micro cloud has none
     ");
     insta::assert_snapshot!(config(&node, "get -f local"), @"
     exit: 0
@@ -105,6 +114,33 @@ fn a_secret_is_shown_only_when_asked_for() {
     exit: 0
     ---- stdout
     hunter2
+    ");
+}
+
+#[test]
+fn what_is_below_a_secret_is_one_too() {
+    let node = node();
+    insta::assert_snapshot!(config(&node, "set c db/secret/x abc"), @"
+    exit: 0
+    ---- stdout
+    [redacted]
+    ---- stderr
+    WARNING: Assumed type string
+    WARNING: c is not a known component
+    ");
+    insta::assert_snapshot!(config(&node, "set -j c x {\"secret\":{\"deep\":\"leak\"}}"), @"
+    exit: 0
+    ---- stdout
+    secret:
+      deep: '[redacted]'
+    ---- stderr
+    WARNING: c is not a known component
+    ");
+    insta::assert_snapshot!(config(&node, "get -f c"), @"
+    exit: 0
+    ---- stdout
+    /c/db/secret/x [redacted]
+    /c/x/secret/deep [redacted]
     ");
 }
 

@@ -191,6 +191,44 @@ fn a_key_that_is_not_there_is_not_found_and_the_nearest_is_named() {
 }
 
 #[test]
+fn a_nodes_own_key_needs_its_component() {
+    let node = node();
+    insta::assert_snapshot!(unchanged(&node, || config(&node, "set local max_containers 5")), @"
+    exit: 3
+    ---- stderr
+    WARNING: Assumed type string
+    kato: max_containers of node one refuses the value: a value of type string is not taken here; accepted: a map of keys
+    hint: the component comes first: kato config set local fence/max_containers VALUE
+    ");
+    insta::assert_snapshot!(config(&node, "set local docker/image a"), @"
+    exit: 0
+    ---- stdout
+    a
+    ---- stderr
+    WARNING: Assumed type string
+    WARNING: docker is not a known component
+    ");
+    insta::assert_snapshot!(config(&node, "schema local fence/max_containers").stderr(), @"local holds this node's own values, which go before the cluster's. The component comes first in the key: kato config set local fence/max_containers 20");
+    insta::assert_snapshot!(config(&node, "schema fence dokcer"), @"
+    exit: 4
+    ---- stderr
+    kato: fence dokcer is not a known key
+    hint: kato config schema fence docker
+    ");
+}
+
+#[test]
+fn a_group_of_keys_that_need_a_restart_says_so_when_it_goes() {
+    let node = node();
+    printed(config(&node, "set fence ports/first 62000"));
+    insta::assert_snapshot!(config(&node, "del fence ports"), @"
+    exit: 0
+    ---- stderr
+    It applies after: kato process restart fence
+    ");
+}
+
+#[test]
 fn names_that_are_none_are_wrong_usage() {
     let node = node();
     insta::assert_snapshot!(config(&node, "get fence docker//image"), @r#"

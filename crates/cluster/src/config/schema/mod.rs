@@ -147,7 +147,7 @@ impl Schema {
         if schema.keys.iter().any(|key| key.path.starts_with(&prefix)) {
             return Found::Group;
         }
-        let near = nearest(path.as_str(), schema.keys.iter().flat_map(Key::names));
+        let near = nearest(path.as_str(), schema.keys.iter().flat_map(Key::names_and_groups));
         Found::Unknown {
             near: near.and_then(|near| KeyPath::parse(&format!("{component}/{near}")).ok()),
         }
@@ -195,6 +195,12 @@ impl ComponentSchema {
 impl Key {
     fn is_at(&self, path: &str) -> bool {
         self.names().any(|name| name == path)
+    }
+
+    /// Its names, and the paths above it.
+    fn names_and_groups(&self) -> impl Iterator<Item = &'static str> {
+        let above = self.path.match_indices('/').map(|(at, _)| &self.path[..at]);
+        self.names().chain(above)
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
@@ -279,6 +285,7 @@ mod tests {
         for (text, expected) in [
             ("fence/docker/imag", Some("fence/docker/image")),
             ("fence/max_container", Some("fence/max_containers")),
+            ("fence/dokcer", Some("fence/docker")),
             ("fenc", Some("fence")),
             ("fence/quite/another", None),
             ("router", None),
