@@ -502,7 +502,12 @@ async fn a_real_process_is_adopted_by_the_next_agent_and_started_again_when_it_d
     let process = control.identify(pid.unwrap()).await.unwrap().unwrap();
     control.ask(&process, Ask::Die).await.unwrap();
     eventually(&next, Process::Fence, |seen| seen.is_ready() && seen.pid != pid).await;
-    assert_eq!(std::fs::read_to_string(&entry.log).unwrap(), "started\nstarted\n");
+    // The file that says ready is the first one's, so the second may not have come to its words yet.
+    let deadline = Instant::now() + DEADLINE;
+    while std::fs::read_to_string(&entry.log).unwrap() != "started\nstarted\n" {
+        assert!(Instant::now() < deadline, "the second one said nothing");
+        sleep(Duration::from_millis(1)).await;
+    }
     next.stop(&[], DEADLINE).await.unwrap();
     assert_eq!(seen(&next, Process::Fence).await.state, State::Stopped);
 }
