@@ -80,7 +80,10 @@ fn head(page: &mut Page, container: &Container, now: Timestamp) {
     page.field("Address", &container.ip);
     page.field("Engine id", &container.engine_id);
     if let Some(created) = container.created {
-        page.field("Created", &format!("{}, {}", created.strftime("%F %T UTC"), list::ago(created, now)));
+        page.field(
+            "Created",
+            &format!("{}, {}", created.strftime("%F %T UTC"), list::ago(created, now)),
+        );
     }
     if let Some(main) = container.main.as_ref().filter(|main| !main.command.is_empty()) {
         page.field("Main", &main_process(main, container.started));
