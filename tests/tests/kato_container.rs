@@ -224,7 +224,9 @@ fn the_main_process_is_the_images_command_or_another() -> Story {
     let web = create(&node, &["--", "sh", "-c", "echo main says hello; exec sleep 1000"]);
     let info = node.kato_json(&["container", "info", "-j", &web]);
     assert_eq!(info["started"], true, "{info}");
-    assert_eq!(node.pids_named(&web, "sleep").len(), 1);
+    until("the process runs", LIMIT, || {
+        (node.pids_named(&web, "sleep").len() == 1).then_some(())
+    });
     let brief = create(&node, &["--", "sh", "-c", "exit 3"]);
     until("the end of the main process stops the container", LIMIT, || {
         let info = node.kato_json(&["container", "info", "-j", &brief]);
@@ -300,7 +302,9 @@ fn detaching_leaves_the_process() -> Story {
     terminal.wait_for("here");
     terminal.type_in("\u{10}\u{11}");
     terminal.wait(LIMIT);
-    assert_eq!(node.pids_named(&web, "sleep").len(), 1);
+    until("the process runs", LIMIT, || {
+        (node.pids_named(&web, "sleep").len() == 1).then_some(())
+    });
     Ok(())
 }
 
