@@ -220,7 +220,7 @@ fn a_nodes_own_key_needs_its_component() {
 #[test]
 fn a_group_of_keys_that_need_a_restart_says_so_when_it_goes() {
     let node = node();
-    printed(config(&node, "set fence ports/first 62000"));
+    printed(config(&node, "set fence ports/first 61000"));
     insta::assert_snapshot!(config(&node, "del fence ports"), @"
     exit: 0
     ---- stderr
