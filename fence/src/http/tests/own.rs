@@ -199,5 +199,6 @@ async fn signals_pass_input_and_the_client_learns_what_was_taken() {
             }
         }
     }
-    assert!((60_000..360_000).contains(&taken), "{taken}");
+    // What still waits when the process dies may be told as passed on, since nobody will ever read it.
+    assert!((60_000..=360_000).contains(&taken), "{taken}");
 }
