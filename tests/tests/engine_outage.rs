@@ -9,9 +9,9 @@ type Story = anyhow::Result<()>;
 
 const OUTAGES: [Behaviour; 2] = [Behaviour::Hangs, Behaviour::IsGone];
 
-/// A node whose patience with Docker is two seconds.
+/// A node whose patience with Docker is short, and long enough for a busy machine.
 fn node(proxy: &DockerProxy) -> Node {
-    Node::behind(proxy.socket(), &[("docker/timeout", "2")])
+    Node::behind(proxy.socket(), &[("docker/timeout", "8")])
 }
 
 fn wait_for_engine(node: &Node, state: &str) {

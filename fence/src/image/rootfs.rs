@@ -202,7 +202,7 @@ mod tests {
             ..engine::ContainerSpec::default()
         };
         engine.create("one", &spec).await.unwrap();
-        prune(&engine, SignedDuration::from_secs(3600)).await.unwrap();
+        prune(&engine, SignedDuration::from_hours(24 * 36_500)).await.unwrap();
         assert_eq!(engine.images().await.unwrap().len(), 3, "none is old enough");
         prune(&engine, SignedDuration::from_secs(-3600)).await.unwrap();
         let mut left: Vec<String> = engine

@@ -230,9 +230,10 @@ mod tests {
     async fn told(ended: Result<i32, Early>) -> Vec<u8> {
         let (mut client, server) = tokio::io::duplex(4096);
         let mut server: Writer = Box::new(server);
-        let writer = Mutex::new(FrameWriter::new(&mut server));
-        tell_end(ended, &Taken::default(), &writer).await.unwrap();
-        drop(writer);
+        {
+            let writer = Mutex::new(FrameWriter::new(&mut server));
+            tell_end(ended, &Taken::default(), &writer).await.unwrap();
+        }
         drop(server);
         let mut bytes = Vec::new();
         client.read_to_end(&mut bytes).await.unwrap();
