@@ -49,7 +49,7 @@ pub async fn have_agent(paths: &Paths) -> Result<bool> {
 /// Wait until the agent has ended.
 pub async fn gone(paths: &Paths) -> Result<()> {
     let deadline = Instant::now() + WITHIN;
-    while !Lock::is_free(paths) {
+    while !Lock::is_free(paths)? {
         if Instant::now() >= deadline {
             return Err(Error::unreachable(format!(
                 "the agent did not end within {} s",

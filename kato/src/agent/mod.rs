@@ -66,7 +66,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Be the agent of this node until told to end. The processes stay.
 pub async fn run(paths: &Paths) -> Result<()> {
     let node = NodeFile::load(paths)?;
-    let _lock = Lock::take(paths)?;
+    let _lock = Lock::take(paths).await?;
     let memory = open_memory(paths)?;
     let table = table::of_node(paths, &node);
     let shutdown = CancellationToken::new();
@@ -101,7 +101,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
 /// Stop all processes where no agent runs, for instance since it was killed.
 pub async fn stop_without_agent(paths: &Paths, within: Duration) -> Result<()> {
     let node = NodeFile::load(paths)?;
-    let _lock = Lock::take(paths)?;
+    let _lock = Lock::take(paths).await?;
     let memory = open_memory(paths)?;
     let table = table::of_node(paths, &node);
     for entry in table.iter().filter(|entry| entry.launch.is_some()) {

@@ -80,10 +80,14 @@ impl Drop for Node {
 
 /// End a process at once.
 fn kill(pid: u64) {
-    let killed = std::process::Command::new("/bin/kill")
-        .args(["-9", &pid.to_string()])
+    signal(pid, "-KILL");
+}
+
+fn signal(pid: u64, signal: &str) {
+    let sent = std::process::Command::new("/bin/kill")
+        .args([signal, &pid.to_string()])
         .status();
-    assert!(killed.expect("kill runs").success());
+    assert!(sent.expect("kill runs").success());
 }
 
 #[test]
@@ -179,6 +183,41 @@ fn a_stop_without_an_agent_stops_what_it_left() {
     // Gone, or dead and not collected yet by whoever became its parent.
     let stat = std::fs::read_to_string(format!("/proc/{fence}/stat")).unwrap_or_default();
     assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+}
+
+#[test]
+fn an_agent_that_is_dying_still_takes_connections_and_is_replaced() {
+    let node = Node::running();
+    kill(node.pid("agent"));
+    let socket = node.0.root().join("run/kato/agent.sock");
+    std::fs::remove_file(&socket).expect("the socket that it left");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    // Closed with the question unread, which its peer sees as a reset.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let ran = node.kato("process list");
+    assert_eq!(ran.code(), 5, "{ran}");
+    assert!(ran.stderr().contains("ended before it answered"), "{ran}");
+    assert!(ran.stderr().ends_with("hint: kato start\n"), "{ran}");
+    assert_eq!(node.kato("start").code(), 0);
+}
+
+#[test]
+fn an_agent_that_hangs_is_there_and_can_be_replaced_as_the_hint_says() {
+    let node = Node::running();
+    let (agent, fence) = (node.pid("agent"), node.pid("fence"));
+    signal(agent, "-STOP");
+    let ran = node.kato("start");
+    kill(agent);
+    assert_eq!(
+        ran.to_string(),
+        format!(
+            "exit: 5\n---- stderr\n\
+             kato: the agent of this node does not answer (<root>/run/kato/agent.sock): no answer within 5 s\n\
+             hint: kill -9 {agent} && kato start\n"
+        )
+    );
+    assert_eq!(node.kato("start").code(), 0);
+    assert_eq!(node.pid("fence"), fence);
 }
 
 #[test]
