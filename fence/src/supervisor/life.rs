@@ -23,12 +23,20 @@ const KILLED: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Supervisor {
-    /// Run the image's command, or another one, as the process `main`. One that runs already is left alone.
+    /// Run the image's command, or another one, as the process `main`. One that runs already is left alone, and no
+    /// other is run beside it.
     pub async fn start(&self, handle: &Handle, command: Vec<String>) -> Result<ContainerInfo> {
         let entry = self.entry(handle)?;
         let _life = entry.life.lock().await;
         let main = entry.link.process(&ProcessId::main());
         if main.is_some_and(|main| main.exit().is_none()) {
+            if !command.is_empty() && command != entry.record().main.command {
+                return Err(Error::WrongState {
+                    handle: handle.clone(),
+                    attempt: "start another command",
+                    state: "running one already",
+                });
+            }
             // Also one whose start could not be acknowledged.
             let note = |record: &mut Record| (record.started, record.state) = (true, State::Active);
             if !entry.record().started || entry.record().state != State::Active {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 
 use super::{ConfigState, Error, Result, Supervisor};
@@ -112,10 +113,11 @@ impl Supervisor {
             source,
         };
         let host = self.parts().engine.host().await.map_err(failed)?;
-        let disk = nix::sys::statvfs::statvfs(host.data_dir.as_str());
+        // An engine with a file system of its own may keep its data where fence sees nothing; the root is the best guess.
+        let disk = statvfs(host.data_dir.as_str()).or_else(|_| statvfs("/"));
         let disk = disk.map_err(|error| Error::Files {
             attempt: "measure",
-            path: host.data_dir,
+            path: "/".into(),
             source: error.into(),
         })?;
         Ok(Capacity {

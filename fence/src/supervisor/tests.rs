@@ -270,6 +270,35 @@ async fn stop_ends_the_processes_and_start_runs_the_images_command_again() {
 }
 
 #[tokio::test]
+async fn a_command_is_not_passed_over_because_another_runs() {
+    let node = Node::new();
+    let handle = node.supervisor.create(named("web")).await.unwrap().handle;
+    let sleep = || vec!["sleep".to_owned(), "9".to_owned()];
+    let pid = async |command| {
+        let started = node.supervisor.start(&handle, command).await?;
+        Ok::<_, Error>(started.processes[0].pid)
+    };
+    let first = pid(sleep()).await.unwrap();
+    assert_eq!(pid(Vec::new()).await.unwrap(), first);
+    assert_eq!(
+        pid(sleep()).await.unwrap(),
+        first,
+        "asked again, as where the answer was lost"
+    );
+    let refused = pid(vec!["sleep".into()]).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "could not start another command in web: the container is running one already"
+    );
+}
+
+#[tokio::test]
+async fn the_size_of_the_node_is_told_where_the_engine_keeps_its_data_out_of_sight() {
+    let capacity = Node::new().supervisor.capacity().await.unwrap();
+    assert!(capacity.disk_bytes > 0 && capacity.memory_bytes > 0, "{capacity:?}");
+}
+
+#[tokio::test]
 async fn the_end_of_main_stops_the_container() {
     let node = Node::new();
     let handle = node.supervisor.create(named("web")).await.unwrap().handle;
@@ -366,16 +395,17 @@ async fn foreign_containers_are_left_alone() {
 async fn without_a_client_a_container_is_destroyed_after_its_grace_time() {
     let node = Node::new();
     let nanoseconds = Duration::from_millis(200).as_nanos() as u64;
-    let handle = node.supervisor.create(named("web")).await.unwrap().handle;
-    let hold = node.supervisor.hold(&handle).unwrap();
-    node.supervisor.set_grace_time(&handle, nanoseconds).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(node.supervisor.list(&Properties::default()).len(), 1, "a hold keeps it");
+    let held = node.supervisor.create(named("held")).await.unwrap().handle;
+    let hold = node.supervisor.hold(&held).unwrap();
+    node.supervisor.set_grace_time(&held, nanoseconds).await.unwrap();
+    // Its time ends after that of the one that is held would have.
+    let alone = node.supervisor.create(named("alone")).await.unwrap().handle;
+    node.supervisor.set_grace_time(&alone, nanoseconds).await.unwrap();
+    let there = || node.supervisor.list(&Properties::default());
+    until("the one without a client is gone", async || !there().contains(&alone)).await;
+    assert_eq!(there(), [held], "a hold keeps it");
     drop(hold);
-    until("it is gone", async || {
-        node.supervisor.list(&Properties::default()).is_empty()
-    })
-    .await;
+    until("it is gone", async || there().is_empty()).await;
     until("nothing is left", async || {
         node.engine_has().await == 0 && node.recorded().await == 0
     })

@@ -72,7 +72,7 @@ impl Engine for Fake {
             Ok(Host {
                 memory_bytes: 8 << 30,
                 cpus: 2,
-                data_dir: "/".to_owned(),
+                data_dir: "/nowhere/fake".to_owned(),
                 storage_driver: "memory".to_owned(),
                 cgroup_version: 2,
                 live_restore: true,

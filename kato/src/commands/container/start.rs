@@ -9,7 +9,7 @@ use crate::fence_api::Client;
 
 /// Start a container's main process
 ///
-/// One that runs already is left alone.
+/// One that runs already is left alone; with another COMMAND it is refused.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
