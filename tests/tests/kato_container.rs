@@ -82,6 +82,10 @@ fn streams_and_exit_code_are_the_processs_own() -> Story {
         .kato(&["container", "run", &web, "--", "no-such-program"])
         .expect_code(127);
     assert!(missing.err().contains("no-such-program"), "{}", missing.err());
+    for path in ["/etc/passwd", "/etc"] {
+        let refused = node.kato(&["container", "run", &web, "--", path]).expect_code(126);
+        assert!(refused.err().contains(path), "{}", refused.err());
+    }
     node.kato(&["container", "run", "nobody", "--", "true"]).expect_code(4);
     Ok(())
 }

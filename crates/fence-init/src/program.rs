@@ -1,9 +1,9 @@
 //! Finds the file to execute, as the user and in the directory the process has by then, so that what that user may
-//! not execute is not found.
+//! not execute is passed over. What is not there and what cannot be executed are told apart, as a shell does.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fence_init::protocol::{Failure, FailureKind};
 use nix::errno::Errno;
@@ -19,14 +19,17 @@ pub fn find(path: &str, search: &[u8]) -> Result<CString, Failure> {
     if path.contains('/') {
         return executable(Path::new(path)).map_err(|errno| match errno {
             Errno::ENOENT | Errno::ENOTDIR => not_found(path, &format!("stat {}: {}", cut(path, SHOWN), reason(errno))),
-            errno => not_found(path, &reason(errno)),
+            errno => not_executable(path, &reason(errno)),
         });
     }
-    search
+    let mut places = search
         .split(|byte| *byte == b':')
-        .map(|dir| PathBuf::from(std::ffi::OsStr::from_bytes(if dir.is_empty() { b"." } else { dir })))
-        .find_map(|dir| executable(&dir.join(path)).ok())
-        .ok_or_else(|| not_found(path, "executable file not found in $PATH"))
+        .map(|dir| Path::new(OsStr::from_bytes(if dir.is_empty() { b"." } else { dir })).join(path));
+    let found = places.clone().find_map(|file| executable(&file).ok());
+    found.ok_or_else(|| match places.find(|file| file.is_file()) {
+        Some(file) => not_executable(&file.to_string_lossy(), &reason(Errno::EACCES)),
+        None => not_found(path, "executable file not found in $PATH"),
+    })
 }
 
 /// Why the kernel did not execute a file that was found.
@@ -34,7 +37,7 @@ pub fn refused(path: &str, errno: Errno) -> Failure {
     match errno {
         Errno::ENOENT => not_found(path, "no such file or directory: the interpreter it names is missing"),
         Errno::EACCES | Errno::ENOEXEC | Errno::ENOTDIR | Errno::ELOOP | Errno::EISDIR => {
-            not_found(path, &reason(errno))
+            not_executable(path, &reason(errno))
         }
         errno => failure(FailureKind::System, format!("{}: {}", exec(path), reason(errno))),
     }
@@ -52,6 +55,10 @@ fn executable(file: &Path) -> Result<CString, Errno> {
 
 fn not_found(path: &str, why: &str) -> Failure {
     failure(FailureKind::ExecutableNotFound, format!("{}: {why}", exec(path)))
+}
+
+fn not_executable(path: &str, why: &str) -> Failure {
+    failure(FailureKind::NotExecutable, format!("{}: {why}", exec(path)))
 }
 
 fn exec(path: &str) -> String {
@@ -83,16 +90,28 @@ mod tests {
         let missing = find("absent", search.as_bytes()).unwrap_err();
         assert_eq!(missing.kind, FailureKind::ExecutableNotFound);
         assert_eq!(missing.message, "exec \"absent\": executable file not found in $PATH");
+        let first = first.display().to_string();
+        let plain = find("plain", first.as_bytes()).unwrap_err();
+        assert_eq!(plain.kind, FailureKind::NotExecutable);
+        assert_eq!(plain.message, format!("exec \"{first}/plain\": permission denied"));
+        let folder = find("folder", first.as_bytes()).unwrap_err();
+        assert_eq!(folder.kind, FailureKind::ExecutableNotFound);
     }
 
     #[test]
     fn paths_are_taken_as_they_are() {
         assert_eq!(find("/bin/sh", b"").unwrap().as_bytes(), b"/bin/sh");
-        let said = |path: &str| find(path, b"").unwrap_err().message;
+        let missing = find("/no/such", b"").unwrap_err();
+        assert_eq!(missing.kind, FailureKind::ExecutableNotFound);
         assert_eq!(
-            said("/no/such"),
+            missing.message,
             "exec \"/no/such\": stat /no/such: no such file or directory"
         );
+        let said = |path: &str| {
+            let refused = find(path, b"").unwrap_err();
+            assert_eq!(refused.kind, FailureKind::NotExecutable, "{path}");
+            refused.message
+        };
         assert_eq!(said("/etc"), "exec \"/etc\": is a directory");
         let plain = tempfile::NamedTempFile::new().unwrap();
         let plain = plain.path().to_str().unwrap();

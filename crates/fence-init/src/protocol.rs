@@ -256,8 +256,10 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// The program is not there or not executable.
+    /// The program is not there.
     ExecutableNotFound,
+    /// The program is there and cannot be executed.
+    NotExecutable,
     /// The user or group is in none of the container's files.
     UserNotFound,
     /// No process of that id.

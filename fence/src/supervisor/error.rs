@@ -30,6 +30,9 @@ pub enum Error {
     },
     #[error("{message}")]
     ExecutableNotFound { handle: Handle, message: String },
+    /// The program is there and cannot be executed.
+    #[error("{message}")]
+    NotExecutable { handle: Handle, message: String },
     /// The container refused the process: no such user, a directory that cannot be made, a limit it cannot have.
     #[error("{message}")]
     ProcessRefused { handle: Handle, message: String },

@@ -300,6 +300,10 @@ fn process_failed(handle: &Handle, process: &ProcessId, error: init::Error) -> E
             handle,
             message: error.to_string(),
         },
+        Some(FailureKind::NotExecutable) => Error::NotExecutable {
+            handle,
+            message: error.to_string(),
+        },
         Some(FailureKind::ProcessNotFound) => Error::ProcessNotFound {
             handle,
             process: process.to_string(),

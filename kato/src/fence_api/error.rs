@@ -85,6 +85,8 @@ pub enum RefusalKind {
     ProcessNotFound,
     /// The program to run is not in the container.
     ExecutableNotFound,
+    /// It is there and cannot be executed.
+    NotExecutable,
     /// Temporary: Docker is away, or fence is starting.
     Unavailable,
     /// The request is wrong.
@@ -102,6 +104,7 @@ impl Refusal {
             ("ContainerNotFoundError", _) => RefusalKind::ContainerNotFound,
             ("ProcessNotFoundError", _) => RefusalKind::ProcessNotFound,
             ("ExecutableNotFoundError", _) => RefusalKind::ExecutableNotFound,
+            ("NotExecutableError", _) => RefusalKind::NotExecutable,
             ("ServiceUnavailableError", _) | (_, 503) => RefusalKind::Unavailable,
             ("InvalidError", _) | (_, 400) => RefusalKind::Invalid,
             ("ConflictError", _) | (_, 409) => RefusalKind::Conflict,

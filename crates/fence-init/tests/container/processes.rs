@@ -1,6 +1,7 @@
 //! Start, end, signals: what happens to processes.
 
 use fence_init::frame;
+use fence_init::protocol::FailureKind::{ExecutableNotFound, NotExecutable};
 use fence_init::protocol::*;
 use nix::sys::signal::Signal;
 
@@ -42,15 +43,19 @@ fn what_cannot_be_executed_is_told_and_leaves_nothing() {
     std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let cases = [
-        ("absent", "executable file not found in $PATH"),
-        ("/absent", "stat /absent: no such file or directory"),
-        ("/etc", "is a directory"),
-        (plain.to_str().unwrap(), "permission denied"),
-        (script.to_str().unwrap(), "interpreter it names is missing"),
+        ("absent", ExecutableNotFound, "executable file not found in $PATH"),
+        ("/absent", ExecutableNotFound, "stat /absent: no such file or directory"),
+        ("/etc", NotExecutable, "is a directory"),
+        (plain.to_str().unwrap(), NotExecutable, "permission denied"),
+        (
+            script.to_str().unwrap(),
+            ExecutableNotFound,
+            "interpreter it names is missing",
+        ),
     ];
-    for (path, said) in cases {
+    for (path, kind, said) in cases {
         let refused = fence.try_spawn(program("same", path, &[])).unwrap_err();
-        assert_eq!(refused.kind, FailureKind::ExecutableNotFound, "{refused:?}");
+        assert_eq!(refused.kind, kind, "{refused:?}");
         assert!(refused.message.contains(said), "{refused:?}");
     }
     let refused = fence

@@ -91,6 +91,7 @@ impl From<supervisor::Error> for Error {
             | E::ProcessExists { .. }
             | E::BeingDestroyed { .. }
             | E::WrongState { .. }
+            | E::NotExecutable { .. }
             | E::ProcessRefused { .. }
             | E::Spec(_)
             | E::ProcessSpec(_)

@@ -14,6 +14,7 @@ use crate::supervisor;
 
 const INVALID: &str = "InvalidError";
 const CONFLICT: &str = "ConflictError";
+const NOT_EXECUTABLE: &str = "NotExecutableError";
 
 /// What a client is told.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,6 +89,7 @@ fn place(error: &supervisor::Error) -> (StatusCode, Option<&'static str>, &'stat
         E::ProcessNotFound { .. } => (StatusCode::NOT_FOUND, None, "kato container info HANDLE"),
         E::PropertyNotFound { .. } => (StatusCode::NOT_FOUND, None, ""),
         E::ExecutableNotFound { .. } => (StatusCode::BAD_REQUEST, None, ""),
+        E::NotExecutable { .. } => (StatusCode::BAD_REQUEST, Some(NOT_EXECUTABLE), ""),
         E::Spec(_) | E::ProcessSpec(_) | E::ProcessRefused { .. } => (StatusCode::BAD_REQUEST, Some(INVALID), ""),
         E::NotAllowed { hint, .. } => (StatusCode::BAD_REQUEST, Some(INVALID), hint),
         E::HandleInUse { .. } | E::ProcessExists { .. } | E::PortInUse { .. } | E::BeingDestroyed { .. } => {

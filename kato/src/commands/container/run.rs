@@ -19,9 +19,10 @@ const LEAVE: Duration = Duration::from_secs(5);
 
 /// Run a process in a container
 ///
-/// Its standard input, output and error are kato's, signals to kato (INT, TERM, HUP, QUIT, USR1, USR2) go to it, and kato
-/// ends with its exit code: 128 and the signal's number where one ended it, 127 where the program is not there. It
-/// lives on where kato is killed or detached (Ctrl-P Ctrl-Q on a terminal), and when fence is restarted kato finds it again.
+/// Its standard input, output and error are kato's, signals to kato (INT, TERM, HUP, QUIT, USR1, USR2) go to it and its
+/// children (its whole process group), and kato ends with its exit code: 128 and the signal's number where one ended it, 127
+/// where the program is not there, 126 where it is not executable. It lives on where kato is killed or detached (Ctrl-P
+/// Ctrl-Q on a terminal), and when fence is restarted kato finds it again.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -221,14 +221,24 @@ fn the_process_is_told_when_the_reader_of_its_output_leaves() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_told_as_by_a_shell() {
+fn a_program_that_is_not_there_or_cannot_be_run_is_told_as_by_a_shell() {
     let machine = Machine::new();
-    let message = "exec \"nosuch\": executable file not found in $PATH";
-    let _fence = Fence::start(&machine, vec![error(400, "ExecutableNotFoundError", message, "")]);
+    let missing = "exec \"nosuch\": executable file not found in $PATH";
+    let denied = "exec \"/etc/hosts\": permission denied";
+    let script = vec![
+        error(400, "ExecutableNotFoundError", missing, ""),
+        error(400, "NotExecutableError", denied, ""),
+    ];
+    let _fence = Fence::start(&machine, script);
     insta::assert_snapshot!(machine.kato(["container", "run", "web", "nosuch"]), @r#"
     exit: 127
     ---- stderr
     kato: exec "nosuch": executable file not found in $PATH
+    "#);
+    insta::assert_snapshot!(machine.kato(["container", "run", "web", "/etc/hosts"]), @r#"
+    exit: 126
+    ---- stderr
+    kato: exec "/etc/hosts": permission denied
     "#);
 }
 

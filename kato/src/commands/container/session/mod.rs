@@ -41,8 +41,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_
 /// How long a signal to end may wait for a fence that does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The exit code where the program to run is not in the container, as of a shell.
+/// The exit codes where the program to run is not in the container, or cannot be executed, as of a shell.
 const NO_PROGRAM: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
 
 /// A conversation to be had.
 pub struct Session<'a> {
@@ -97,15 +98,21 @@ impl Session<'_> {
         }
     }
 
-    /// A program that is not there is told as a shell tells it; other failures are kato's own.
+    /// A program that is not there or cannot be run is told as a shell tells it; other failures are kato's own.
     async fn not_begun(&self, error: fence_api::Error) -> Result<Exit> {
-        let no_program = error.refusal() == Some(RefusalKind::ExecutableNotFound);
+        let code = match error.refusal() {
+            Some(RefusalKind::ExecutableNotFound) => Some(NO_PROGRAM),
+            Some(RefusalKind::NotExecutable) => Some(NOT_EXECUTABLE),
+            _ => None,
+        };
         let error = problem::explain(&self.client, self.handle, error).await;
-        if no_program {
-            self.context.ui.say(error.report().trim_end());
-            return Ok(Exit::Process(NO_PROGRAM));
+        match code {
+            Some(code) => {
+                self.context.ui.say(error.report().trim_end());
+                Ok(Exit::Process(code))
+            }
+            None => Err(error),
         }
-        Err(error)
     }
 
     fn raw_terminal(&self, tty: bool) -> Result<Option<RawTerminal>> {
