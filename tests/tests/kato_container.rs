@@ -177,6 +177,53 @@ fn a_killed_kato_ends_no_process() -> Story {
     Ok(())
 }
 
+/// What fence sends of one output beyond what was acknowledged, and so the most that a killed client may have printed
+/// which the next one prints again.
+const UNACKNOWLEDGED: usize = 256 * 1024;
+
+#[test]
+fn what_a_killed_client_has_not_printed_is_for_the_next() -> Story {
+    let node = Node::fence_only();
+    let web = create(&node, &[]);
+    let paced = "i=0; while [ $i -lt 5000 ]; do i=$((i+1)); echo $i; [ $((i % 20)) != 0 ] || usleep 5000; done; exit 4";
+    for (id, script, last) in [("paced", paced, 5000), ("flood", "seq 1 300000; exit 4", 300_000)] {
+        let all = (1..=last).map(|number| format!("{number}\n")).collect::<String>();
+        let run = ["container", "run", "--id", id, &web, "--", "sh", "-c", script];
+        let mut printed = printed_until_killed(&node, &run)?;
+        assert!(all.as_bytes().starts_with(&printed), "{id}");
+        let mut end = printed.len();
+        let attach = ["container", "attach", "-n", &web, id];
+        for _ in 0..5 {
+            printed = printed_until_killed(&node, &attach)?;
+            end = end_behind(all.as_bytes(), end, &printed).ok_or_else(|| anyhow::anyhow!("a gap at {end} of {id}"))?;
+        }
+        let rest = node.kato(&attach).expect_code(4);
+        assert_eq!(end_behind(all.as_bytes(), end, &rest.stdout), Some(all.len()), "{id}");
+    }
+    Ok(())
+}
+
+/// What kato has printed when it is killed, soon after it has begun to print.
+fn printed_until_killed(node: &Node, args: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let printed = tempfile::NamedTempFile::new()?;
+    let mut kato = node.kato_command(args);
+    let mut child = kato.stdin(Stdio::null()).stdout(printed.reopen()?).spawn()?;
+    until("kato prints", LIMIT, || {
+        let length = printed.as_file().metadata().map_or(0, |file| file.len());
+        (length > 1000 || !matches!(child.try_wait(), Ok(None))).then_some(())
+    });
+    child.kill()?;
+    child.wait()?;
+    Ok(std::fs::read(printed.path())?)
+}
+
+/// Where in the whole a part ends that begins at an offset, or before it within what may come again.
+fn end_behind(all: &[u8], offset: usize, part: &[u8]) -> Option<usize> {
+    let mut begins = offset.saturating_sub(UNACKNOWLEDGED)..=offset;
+    let begin = begins.rfind(|begin| all[*begin..].starts_with(part))?;
+    Some(begin + part.len())
+}
+
 #[test]
 fn a_reader_that_leaves_early_is_no_trouble() -> Story {
     let node = Node::fence_only();

@@ -259,11 +259,15 @@ fn a_second_restart_is_like_the_first() -> Story {
     Ok(())
 }
 
+/// How many lines it is to get.
+const LINES: u32 = 5000;
+
 /// The lines that a command got that was open across two restarts; its process stays, and its exit code arrives.
 fn numbered_run_across(node: &Node, restart: impl Fn()) -> anyhow::Result<Vec<u32>> {
     let handle = node.kato(&["container", "create"]).ok();
-    let script = "i=0; while [ $i -lt 600 ]; do echo $i; i=$((i+1)); usleep 5000; done; exit 11";
-    let mut kato = node.kato_command(&["container", "run", handle.trim(), "--", "sh", "-c", script]);
+    let pace = "[ $((i % 5)) != 0 ] || usleep 5000";
+    let script = format!("i=0; while [ $i -lt {LINES} ]; do echo $i; i=$((i+1)); {pace}; done; exit 11");
+    let mut kato = node.kato_command(&["container", "run", handle.trim(), "--", "sh", "-c", &script]);
     let mut child = kato
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -298,7 +302,7 @@ fn an_open_command_goes_on_through_an_administrators_restart() -> Story {
     let node = Node::micro();
     let before = node.fence_pid();
     let lines = numbered_run_across(&node, || drop(node.kato(&["process", "restart", "fence"]).ok()))?;
-    assert_eq!(lines, (0..600).collect::<Vec<_>>());
+    assert_eq!(lines, (0..LINES).collect::<Vec<_>>());
     assert_ne!(node.fence_pid(), before);
     Ok(())
 }
@@ -315,9 +319,6 @@ fn an_open_command_goes_on_through_a_kill() -> Story {
                 .filter(|status| status["ready"] == true && status["pid"] != fence)
         });
     })?;
-    // What was on its way when fence was killed may come twice; nothing may be missing.
-    assert_eq!(lines.iter().copied().collect::<BTreeSet<_>>(), (0..600).collect());
-    let again = lines.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
-    assert!(again <= 2, "more breaks than kills in {lines:?}");
+    assert_eq!(lines, (0..LINES).collect::<Vec<_>>());
     Ok(())
 }

@@ -18,7 +18,7 @@ pub(super) const WINDOW: u32 = 256 * 1024;
 /// What the shortest piece counts as, so that very short ones are bounded too.
 const LEAST: u32 = 256;
 /// How long the input of a client that left goes on waiting for the process.
-const AFTERWARDS: Duration = Duration::from_secs(5);
+pub(super) const AFTERWARDS: Duration = Duration::from_secs(5);
 
 /// A piece that waits, with the room it takes, or the end.
 enum Piece {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use fence_init::protocol::{MAX_DATA, Stream, ToInit};
@@ -23,7 +22,7 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(session: Session, number: u32, process: Arc<Process>) -> Arc<Lease> {
-        process.attachments.fetch_add(1, Ordering::AcqRel);
+        process.attached();
         Arc::new(Lease {
             session,
             number,
@@ -38,7 +37,7 @@ impl Drop for Lease {
         self.session.tell(&ToInit::Detach {
             attachment: self.number,
         });
-        self.process.attachments.fetch_sub(1, Ordering::AcqRel);
+        self.process.detached();
     }
 }
 

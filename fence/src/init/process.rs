@@ -1,7 +1,7 @@
 //! One process below init, as fence knows it: how it ended, and how much input it may still be sent.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fence_init::protocol::{Exit, STDIN_WINDOW};
 use tokio::sync::{Semaphore, watch};
@@ -21,7 +21,7 @@ pub struct Process {
     pub(super) input_window: Semaphore,
     input: Mutex<Input>,
     /// Attachments that live.
-    pub(super) attachments: AtomicUsize,
+    attachments: watch::Sender<usize>,
     /// Its container ended with it: no more output will ever come.
     vanished: AtomicBool,
 }
@@ -41,7 +41,7 @@ impl Process {
             exit: watch::Sender::new(exit),
             input_window: Semaphore::new(STDIN_WINDOW as usize),
             input: Mutex::default(),
-            attachments: AtomicUsize::new(0),
+            attachments: watch::Sender::new(0),
             vanished: AtomicBool::new(false),
         }
     }
@@ -87,7 +87,21 @@ impl Process {
     }
 
     pub(super) fn is_attached(&self) -> bool {
-        self.attachments.load(Ordering::Acquire) > 0
+        *self.attachments.borrow() > 0
+    }
+
+    pub(super) fn attached(&self) {
+        self.attachments.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn detached(&self) {
+        self.attachments.send_modify(|count| *count -= 1);
+    }
+
+    /// Wait until nothing is attached; init knows of it then, before anything that is asked of it from now on.
+    pub async fn unattached(&self) {
+        // The sender lives in self, so this cannot fail.
+        let _ = self.attachments.subscribe().wait_for(|count| *count == 0).await;
     }
 
     pub(super) fn input_sent(&self, bytes: u64) {

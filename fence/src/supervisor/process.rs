@@ -43,6 +43,15 @@ impl Supervisor {
         Ok(Attachment::new(entry, attachment))
     }
 
+    /// As [`attach`](Supervisor::attach), once those attached have left or stayed for so long: what they do not take
+    /// of the output is given only to an attachment that is alone.
+    pub async fn attach_after(&self, handle: &Handle, process: &ProcessId, patience: Duration) -> Result<Attachment> {
+        if let Some(known) = self.entry(handle)?.link.process(process) {
+            let _ = tokio::time::timeout(patience, known.unattached()).await;
+        }
+        self.attach(handle, process).await
+    }
+
     /// The reader of an attachment's output, by its stream id; `None` = there is no such attachment, or it was taken.
     pub fn take_output(
         &self,

@@ -109,9 +109,11 @@ impl Client {
         transport::exchange(&self.socket, call).await.map(drop)
     }
 
-    /// Starts a process in a container and attaches to it.
+    /// Starts a process in a container and attaches to it. What is not acknowledged of its output is for whoever
+    /// attaches next.
     pub async fn run(&self, handle: &str, spec: &ProcessSpec) -> Result<Attached> {
-        self.start_process(container_path(handle, "/processes"), spec).await
+        self.start_process(container_path(handle, "/processes?output_acks=true"), spec)
+            .await
     }
 
     /// Runs a process and reads nothing of it: all its output is for whoever attaches to it later.
@@ -133,9 +135,12 @@ impl Client {
         .await
     }
 
-    /// Attaches to a process of a container. Output that nobody has read comes first.
+    /// Attaches to a process of a container. Output that nobody has acknowledged comes first.
     pub async fn attach(&self, handle: &str, process: &str) -> Result<Attached> {
-        let path = container_path(handle, &format!("/processes/{}/attach", segment(process)));
+        let path = container_path(
+            handle,
+            &format!("/processes/{}/attach?output_acks=true", segment(process)),
+        );
         let action = "attach to the process";
         self.stream(Call {
             method: Method::GET,

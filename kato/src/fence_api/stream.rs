@@ -6,7 +6,7 @@
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,34 @@ pub struct Started {
     /// How many bytes of input may be on their way beyond those that fence said it passed on; absent = fence does
     /// not say what it passed on.
     pub stdin_window: Option<u64>,
+    /// Where in the whole of standard output this connection begins; absent = fence does not hear what kato took.
+    pub stdout_from: Option<u64>,
+    /// The same of standard error.
+    pub stderr_from: Option<u64>,
+}
+
+impl Started {
+    /// Where the outputs begin, where fence says it.
+    pub fn from(&self) -> Option<Offsets> {
+        let (stdout, stderr) = self.stdout_from.zip(self.stderr_from)?;
+        Some(Offsets { stdout, stderr })
+    }
+}
+
+/// Places in the whole output of a process, of all attachments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offsets {
+    /// In standard output.
+    pub stdout: u64,
+    /// In standard error.
+    pub stderr: u64,
+}
+
+impl Offsets {
+    /// How many bytes these are beyond others, of both streams.
+    pub fn since(self, earlier: Offsets) -> u64 {
+        self.stdout.saturating_sub(earlier.stdout) + self.stderr.saturating_sub(earlier.stderr)
+    }
 }
 
 /// Why an attachment ended before its process did.
@@ -91,6 +119,8 @@ pub enum ToFence {
     },
     /// Tell how much of the input was passed on, from now on.
     TellInputTaken,
+    /// So far kato has come in the whole of each output: what comes after it is for the next attachment.
+    OutputTaken(Offsets),
 }
 
 /// What fence reads.
@@ -107,6 +137,12 @@ struct DroppedBody {
 #[derive(Deserialize)]
 struct InputTakenBody {
     stdin_ack: u64,
+}
+
+#[derive(Serialize)]
+struct OutputTakenBody {
+    stdout_ack: u64,
+    stderr_ack: u64,
 }
 
 #[derive(Serialize)]
@@ -191,6 +227,13 @@ impl Encoder<ToFence> for Codec {
                 put_frame(19, &serde_json::to_vec(&ResizeBody { columns, rows })?, target)
             }
             ToFence::TellInputTaken => put_frame(20, &[], target),
+            ToFence::OutputTaken(Offsets { stdout, stderr }) => {
+                let body = OutputTakenBody {
+                    stdout_ack: stdout,
+                    stderr_ack: stderr,
+                };
+                put_frame(21, &serde_json::to_vec(&body)?, target)
+            }
         }
         Ok(())
     }
@@ -231,6 +274,11 @@ impl Incoming {
     pub async fn next(&mut self) -> io::Result<Option<FromFence>> {
         self.0.next().await.transpose()
     }
+
+    /// As [`next`](Incoming::next), where that needs no waiting.
+    pub fn arrived(&mut self) -> Option<io::Result<Option<FromFence>>> {
+        self.next().now_or_never()
+    }
 }
 
 impl Outgoing {
@@ -257,7 +305,10 @@ mod tests {
 
     #[test]
     fn frames_are_read_from_bytes_that_arrive_one_by_one() {
-        let mut all = frame(3, br#"{"process_id":"p","stream_id":"1","tty":true}"#);
+        let mut all = frame(
+            3,
+            br#"{"process_id":"p","stream_id":"1","tty":true,"stdout_from":7,"stderr_from":0}"#,
+        );
         all.extend_from_slice(&frame(1, b"\x00\xff\n"));
         all.extend_from_slice(&frame(4, br#"{"exit_status":3}"#));
         let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
@@ -269,8 +320,11 @@ mod tests {
             process_id: "p".into(),
             stream_id: "1".into(),
             tty: true,
-            stdin_window: None,
+            stdout_from: Some(7),
+            stderr_from: Some(0),
+            ..Started::default()
         };
+        assert_eq!(started.from(), Some(Offsets { stdout: 7, stderr: 0 }));
         assert_eq!(
             frames,
             [
@@ -332,16 +386,19 @@ mod tests {
     }
 
     #[test]
-    fn signals_sizes_and_the_end_of_input_have_their_frames() {
+    fn signals_sizes_ends_and_acknowledgements_have_their_frames() {
         let mut bytes = BytesMut::new();
         Codec.encode(ToFence::Signal(15), &mut bytes).unwrap();
         Codec
             .encode(ToFence::Resize { columns: 80, rows: 24 }, &mut bytes)
             .unwrap();
         Codec.encode(ToFence::StdinEnd, &mut bytes).unwrap();
+        let taken = Offsets { stdout: 5, stderr: 6 };
+        Codec.encode(ToFence::OutputTaken(taken), &mut bytes).unwrap();
         let mut expected = frame(18, br#"{"signal":15}"#);
         expected.extend_from_slice(&frame(19, br#"{"columns":80,"rows":24}"#));
         expected.extend_from_slice(&frame(17, b""));
+        expected.extend_from_slice(&frame(21, br#"{"stdout_ack":5,"stderr_ack":6}"#));
         assert_eq!(bytes, expected);
     }
 }

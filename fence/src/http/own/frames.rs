@@ -42,6 +42,8 @@ pub enum FromClient {
     Resize(Bytes),
     /// Tell what of the input was passed on, from now on.
     TellInputTaken,
+    /// JSON: how much of the output the client has.
+    OutputTaken(Bytes),
     /// A kind of a later version.
     Unknown(u8),
 }
@@ -68,6 +70,7 @@ pub fn parse(frame: BytesMut) -> FromClient {
         18 => FromClient::Signal(payload),
         19 => FromClient::Resize(payload),
         20 => FromClient::TellInputTaken,
+        21 => FromClient::OutputTaken(payload),
         other => FromClient::Unknown(other),
     }
 }
@@ -122,7 +125,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_clients_send_is_told_apart() {
-        let sent = b"\x10\0\0\0\x03a\0b\x11\0\0\0\0\x12\0\0\0\x02{}\x13\0\0\0\x02{}\x14\0\0\0\0\x63\0\0\0\0";
+        let sent =
+            b"\x10\0\0\0\x03a\0b\x11\0\0\0\0\x12\0\0\0\x02{}\x13\0\0\0\x02{}\x14\0\0\0\0\x15\0\0\0\x02{}\x63\0\0\0\0";
         let frames: Vec<FromClient> = read_from(&sent[..]).map(|frame| parse(frame.unwrap())).collect().await;
         let expected = [
             FromClient::Input(Bytes::from_static(b"a\0b")),
@@ -130,6 +134,7 @@ mod tests {
             FromClient::Signal(Bytes::from_static(b"{}")),
             FromClient::Resize(Bytes::from_static(b"{}")),
             FromClient::TellInputTaken,
+            FromClient::OutputTaken(Bytes::from_static(b"{}")),
             FromClient::Unknown(0x63),
         ];
         assert_eq!(frames, expected);

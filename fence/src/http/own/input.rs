@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::StreamExt;
 
+use super::delivery::Heard;
 use super::frames::{self, FromClient, ToClient};
 use super::processes::{Early, Frames};
 use super::wire;
@@ -36,7 +37,13 @@ impl Taken {
 }
 
 /// Do what the client says until it leaves or breaks the protocol, or its input cannot be passed on any more.
-pub async fn obey(reader: &mut Reader, control: &ProcessControl, taken: &Taken, writer: &Frames<'_>) -> Early {
+pub async fn obey(
+    reader: &mut Reader,
+    control: &ProcessControl,
+    taken: &Taken,
+    heard: &Heard,
+    writer: &Frames<'_>,
+) -> Early {
     let (feed, mut waiting) = relay::line();
     let passing = async {
         while let Some(passed) = waiting.pass_on(control).await {
@@ -54,13 +61,17 @@ pub async fn obey(reader: &mut Reader, control: &ProcessControl, taken: &Taken, 
         }
         Ok(())
     };
-    let listening = async { Ok(listen(reader, control, taken, feed).await) };
+    let listening = async {
+        let early = listen(reader, control, taken, heard, feed).await;
+        heard.all();
+        Ok(early)
+    };
     match tokio::try_join!(listening, passing) {
         Ok((early, ())) | Err(early) => early,
     }
 }
 
-async fn listen(reader: &mut Reader, control: &ProcessControl, taken: &Taken, feed: Feed) -> Early {
+async fn listen(reader: &mut Reader, control: &ProcessControl, taken: &Taken, heard: &Heard, feed: Feed) -> Early {
     let mut frames = frames::read_from(reader);
     loop {
         let frame = match frames.next().await {
@@ -84,6 +95,10 @@ async fn listen(reader: &mut Reader, control: &ProcessControl, taken: &Taken, fe
                 taken.tell.store(true, Ordering::Relaxed);
                 continue;
             }
+            FromClient::OutputTaken(json) => match hear(&json, heard) {
+                Ok(()) => continue,
+                Err(error) => return Early::Told(error),
+            },
             other => act(other, control).await,
         };
         match done {
@@ -92,6 +107,14 @@ async fn listen(reader: &mut Reader, control: &ProcessControl, taken: &Taken, fe
             Err(error) => return Early::Told(format!("a frame makes no sense: {error}")),
         }
     }
+}
+
+/// The error is what the client is told.
+fn hear(json: &[u8], heard: &Heard) -> Result<(), String> {
+    let taken = serde_json::from_slice(json).map_err(|error| format!("a frame makes no sense: {error}"))?;
+    heard
+        .note(&taken)
+        .map_err(|error| format!("an acknowledgement makes no sense: {error}"))
 }
 
 /// The outer error is the client's fault, the inner one the process's affair.
@@ -109,6 +132,8 @@ async fn act(frame: FromClient, control: &ProcessControl) -> Result<crate::super
             tracing::debug!("a client sent a frame of the unknown kind {kind}");
             Ok(())
         }
-        FromClient::Input(_) | FromClient::EndOfInput | FromClient::TellInputTaken => Ok(()),
+        FromClient::Input(_) | FromClient::EndOfInput | FromClient::TellInputTaken | FromClient::OutputTaken(_) => {
+            Ok(())
+        }
     })
 }

@@ -1,9 +1,11 @@
 //! Fence's own routes below `/fence/v1/`: what kato needs and Garden has no words for.
 //!
 //! Requests name containers and processes in Garden's JSON (its wire types are reused); answers are in our own words.
-//! [`frames`], [`processes`] and [`input`] are the upgraded connection that carries a process's input and output, binary safe.
+//! [`frames`], [`processes`], [`input`] and [`delivery`] are the upgraded connection that carries a process's input and
+//! output, binary safe.
 
 mod containers;
+mod delivery;
 mod error;
 mod frames;
 mod input;

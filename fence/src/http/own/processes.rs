@@ -11,6 +11,7 @@ use http::header::{CONNECTION, UPGRADE};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
+use super::delivery::{Heard, Output};
 use super::error::Error;
 use super::frames::{FrameWriter, PROTOCOL, ToClient};
 use super::input::{self, Taken};
@@ -19,14 +20,16 @@ use crate::http::garden::process_spec;
 use crate::http::head::RequestHead;
 use crate::http::hijack::{Hijacked, Writer};
 use crate::http::json;
-use crate::http::output;
-use crate::http::relay::WINDOW;
+use crate::http::relay::{AFTERWARDS, WINDOW};
 use crate::http::segments::{self, Segments};
 use crate::http::{container, process_id};
-use crate::supervisor::{Attachment, Chunk, Hold, OutputReader, Stream, Supervisor};
+use crate::supervisor::{Attachment, Hold, Stream, Supervisor};
 
 /// How long a frame that is being sent may hold up the end.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long those attached may take to leave before another is attached beside them. Whoever was killed has left, but it
+/// may not have been noticed yet; of those who stay nothing is known but that they have not left.
+const LEAVING: Duration = Duration::from_millis(500);
 const STOPPING: &str = "fence is stopping; the process goes on";
 
 /// Why an attachment ends before its process.
@@ -58,7 +61,7 @@ impl From<crate::supervisor::Error> for Early {
 
 /// Run a process, attached; or, with `?detached=true`, only start it.
 pub async fn run(supervisor: Supervisor, path: Segments, mut connection: Hijacked) {
-    let detached = segments::query(&connection.head.uri).contains(&("detached".into(), "true".into()));
+    let detached = asked(&connection, "detached");
     match start(&supervisor, &path, &mut connection).await {
         Ok((hold, attachment)) if detached => hand_over(connection, hold, attachment).await,
         Ok((hold, attachment)) => converse(connection, hold, attachment).await,
@@ -78,6 +81,11 @@ async fn start(
     Ok((hold, attachment))
 }
 
+/// Whether the query asks for this.
+fn asked(connection: &Hijacked, what: &str) -> bool {
+    segments::query(&connection.head.uri).contains(&(what.into(), "true".into()))
+}
+
 /// Attach to a process that runs already.
 pub async fn attach(supervisor: Supervisor, path: Segments, mut connection: Hijacked) {
     match find(&supervisor, &path, &mut connection).await {
@@ -95,7 +103,7 @@ async fn find(
     check_upgrade(&connection.head)?;
     connection.body().await?;
     let process = process_id(&handle, path.at(PROCESS))?;
-    let attachment = supervisor.attach(&handle, &process).await?;
+    let attachment = supervisor.attach_after(&handle, &process, LEAVING).await?;
     Ok((hold, attachment))
 }
 
@@ -114,9 +122,10 @@ async fn hand_over(mut connection: Hijacked, hold: Hold, attachment: Attachment)
     if switch(&mut connection).await.is_ok() {
         let writer = Mutex::new(FrameWriter::new(&mut connection.writer));
         let (control, taken) = (attachment.control(), Taken::default());
-        if greet(&attachment, &writer).await.is_ok() {
+        if greet(&attachment, None, &writer).await.is_ok() {
+            let heard = Heard::new(false);
             tokio::select! {
-                _left = input::obey(&mut connection.reader, &control, &taken, &writer) => {}
+                _left = input::obey(&mut connection.reader, &control, &taken, &heard, &writer) => {}
                 () = connection.closing.cancelled() => {}
             }
         }
@@ -131,14 +140,15 @@ async fn switch(connection: &mut Hijacked) -> std::io::Result<()> {
 }
 
 async fn converse(mut connection: Hijacked, hold: Hold, attachment: Attachment) {
+    let acks = asked(&connection, "output_acks");
     if switch(&mut connection).await.is_err() {
         return;
     }
     let writer = Mutex::new(FrameWriter::new(&mut connection.writer));
-    let (control, taken) = (attachment.control(), Taken::default());
+    let (control, taken, heard) = (attachment.control(), Taken::default(), Heard::new(acks));
     let ended = tokio::select! {
-        ended = pass_on(&attachment, &writer) => ended,
-        ended = input::obey(&mut connection.reader, &control, &taken, &writer) => Err(ended),
+        ended = pass_on(&attachment, &heard, &writer) => ended,
+        ended = input::obey(&mut connection.reader, &control, &taken, &heard, &writer) => Err(ended),
         _held = between_frames(&connection.closing, &writer) => Err(Early::Stopping),
     };
     drop((attachment, hold));
@@ -175,48 +185,49 @@ async fn tell_end(ended: Result<i32, Early>, taken: &Taken, writer: &Frames<'_>)
 pub type Frames<'a> = Mutex<FrameWriter<'a, Writer>>;
 
 /// The first frame.
-async fn greet(attachment: &Attachment, writer: &Frames<'_>) -> std::io::Result<()> {
+async fn greet(attachment: &Attachment, from: Option<wire::From>, writer: &Frames<'_>) -> std::io::Result<()> {
     let first = wire::Attached {
         process_id: attachment.process_id().as_str(),
         stream_id: attachment.stream_id(),
         tty: attachment.has_tty(),
         stdin_window: WINDOW,
+        from,
     };
     writer.lock().await.send(ToClient::Attached, &json::line(&first)).await
 }
 
 /// Send all output, then give the exit status.
-async fn pass_on(attachment: &Attachment, writer: &Frames<'_>) -> Result<i32, Early> {
-    greet(attachment, writer).await?;
-    tokio::try_join!(
-        copy(attachment.take_output(Stream::Stdout), Stream::Stdout, writer),
-        copy(attachment.take_output(Stream::Stderr), Stream::Stderr, writer),
-    )?;
-    Ok(attachment.wait().await?.0)
+async fn pass_on(attachment: &Attachment, heard: &Heard, writer: &Frames<'_>) -> Result<i32, Early> {
+    let mut stdout = Output::take(attachment, Stream::Stdout, heard);
+    let mut stderr = Output::take(attachment, Stream::Stderr, heard);
+    let from = wire::From {
+        stdout_from: stdout.as_ref().map_or(0, Output::position),
+        stderr_from: stderr.as_ref().map_or(0, Output::position),
+    };
+    let sending = async {
+        greet(attachment, Some(from), writer).await?;
+        tokio::try_join!(send(stdout.as_mut(), writer), send(stderr.as_mut(), writer))?;
+        Ok(attachment.wait().await?.0)
+    };
+    let sent = tokio::select! {
+        sent = sending => sent,
+        () = heard.left() => Err(Early::ClientLeft),
+    };
+    if let Err(Early::ClientLeft) = sent {
+        // What it said last may still be on its way.
+        let _ = tokio::time::timeout(SETTLE, heard.left()).await;
+        // Its output is for others now. Its input may still wait for the process, which ends this before long.
+        drop((stdout, stderr));
+        tokio::time::sleep(2 * AFTERWARDS).await;
+    }
+    sent
 }
 
-async fn copy(reader: Option<OutputReader>, stream: Stream, writer: &Frames<'_>) -> Result<(), Early> {
-    let Some(mut reader) = reader else {
-        return Ok(());
-    };
-    let kind = match stream {
-        Stream::Stdout => ToClient::Stdout,
-        Stream::Stderr => ToClient::Stderr,
-    };
-    while let Some(chunk) = output::next(&mut reader).await? {
-        let mut writer = writer.lock().await;
-        match chunk {
-            Chunk::Data(data) => writer.send(kind, &data).await?,
-            Chunk::Dropped(bytes) => {
-                let dropped = wire::Dropped {
-                    dropped: wire::DroppedPart { stream, bytes },
-                };
-                writer.send(ToClient::Dropped, &json::line(&dropped)).await?;
-            }
-        }
-        reader.delivered();
+async fn send(output: Option<&mut Output<'_>>, writer: &Frames<'_>) -> Result<(), Early> {
+    match output {
+        Some(output) => output.send(writer).await,
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -40,6 +40,15 @@ pub struct Attached<'a> {
     pub tty: bool,
     /// How much input may be on its way beyond what was passed on, so that signals never wait behind it, in bytes.
     pub stdin_window: u32,
+    /// Where in the whole of each output this connection begins; not where it carries none.
+    #[serde(flatten)]
+    pub from: Option<From>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct From {
+    pub stdout_from: u64,
+    pub stderr_from: u64,
 }
 
 /// The last frame of a process that ended.
@@ -65,6 +74,14 @@ pub struct Dropped {
 #[derive(Debug, Serialize)]
 pub struct InputTaken {
     pub stdin_ack: u64,
+}
+
+/// How far the client has come in the whole of each output.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OutputTaken {
+    pub stdout_ack: u64,
+    pub stderr_ack: u64,
 }
 
 #[derive(Debug, Serialize)]

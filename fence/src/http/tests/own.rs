@@ -135,6 +135,108 @@ async fn a_process_runs_on_one_connection() {
 }
 
 #[tokio::test]
+async fn output_that_the_client_has_not_acknowledged_is_for_the_next() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let path = "/fence/v1/containers/h/processes";
+    let mut client = upgraded(
+        &served,
+        "POST",
+        &format!("{path}?output_acks=true"),
+        r#"{"id":"c","path":"cat"}"#,
+    )
+    .await;
+    let first = message(&mut client, 3).await;
+    assert_eq!((&first["stdout_from"], &first["stderr_from"]), (&json!(0), &json!(0)));
+    for piece in [&b"hello"[..], b" world"] {
+        send(&mut client, 16, piece).await;
+        assert_eq!(frame(&mut client).await, (1, piece.to_vec()));
+    }
+    // Half of the first piece: an acknowledgement need not fall between two of them.
+    send(&mut client, 21, br#"{"stdout_ack":2}"#).await;
+    drop(client);
+
+    let attach = format!("{path}/c/attach");
+    let mut client = upgraded(&served, "GET", &format!("{attach}?output_acks=true"), "").await;
+    assert_eq!(message(&mut client, 3).await["stdout_from"], 2);
+    assert_eq!(frame(&mut client).await, (1, b"llo world".to_vec()));
+    send(&mut client, 21, br#"{"stdout_ack":11}"#).await;
+    // Less than before, and nothing: neither takes anything back.
+    send(&mut client, 21, br#"{"stdout_ack":3}"#).await;
+    send(&mut client, 21, b"{}").await;
+    drop(client);
+
+    let mut client = upgraded(&served, "GET", &attach, "").await;
+    assert_eq!(message(&mut client, 3).await["stdout_from"], 11);
+    send(&mut client, 17, b"").await;
+    assert_eq!(message(&mut client, 4).await, json!({"exit_status": 0}));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_of_what_was_not_sent_ends_the_attachment_alone() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let path = "/fence/v1/containers/h/processes";
+    let run = r#"{"id":"c","path":"cat"}"#;
+    let mut client = upgraded(&served, "POST", &format!("{path}?output_acks=true"), run).await;
+    message(&mut client, 3).await;
+    send(&mut client, 16, b"hello").await;
+    assert_eq!(frame(&mut client).await, (1, b"hello".to_vec()));
+    send(&mut client, 21, br#"{"stdout_ack":5}"#).await;
+    send(&mut client, 21, br#"{"stdout_ack":6}"#).await;
+    let last = message(&mut client, 5).await;
+    assert!(
+        last["error"]
+            .as_str()
+            .unwrap()
+            .contains("stdout is acknowledged up to 6"),
+        "{last}"
+    );
+    assert_eq!(last["again"], false);
+
+    let mut client = upgraded(&served, "GET", &format!("{path}/c/attach"), "").await;
+    assert_eq!(message(&mut client, 3).await["stdout_from"], 5);
+    // Of a client that did not ask for it nothing is heard.
+    send(&mut client, 21, br#"{"stdout_ack":99}"#).await;
+    send(&mut client, 17, b"").await;
+    assert_eq!(message(&mut client, 4).await, json!({"exit_status": 0}));
+}
+
+#[tokio::test]
+async fn a_client_that_never_acknowledges_ends_with_its_connection_and_takes_nothing() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let path = "/fence/v1/containers/h/processes";
+    let run = r#"{"id":"e","path":"echo","args":["hello"]}"#;
+    let mut client = upgraded(&served, "POST", &format!("{path}?output_acks=true"), run).await;
+    message(&mut client, 3).await;
+    assert_eq!(frame(&mut client).await, (1, b"hello".to_vec()));
+    // Fence stops, while it would wait for the acknowledgement for ever.
+    served.shutdown.cancel();
+    let last = message(&mut client, 5).await;
+    assert_eq!(last["again"], true, "{last}");
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn the_end_is_told_once_all_output_is_acknowledged() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let path = "/fence/v1/containers/h/processes";
+    let run = r#"{"id":"e","path":"echo","args":["hello"]}"#;
+    let mut client = upgraded(&served, "POST", &format!("{path}?output_acks=true"), run).await;
+    message(&mut client, 3).await;
+    assert_eq!(frame(&mut client).await, (1, b"hello".to_vec()));
+    drop(client);
+    let mut client = upgraded(&served, "GET", &format!("{path}/e/attach?output_acks=true"), "").await;
+    assert_eq!(message(&mut client, 3).await["stdout_from"], 0);
+    assert_eq!(frame(&mut client).await, (1, b"hello".to_vec()));
+    send(&mut client, 21, br#"{"stdout_ack":5}"#).await;
+    assert_eq!(message(&mut client, 4).await, json!({"exit_status": 0}));
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
 async fn input_is_binary_safe_and_signals_have_their_own_numbers() {
     let (_node, served) = fence().await;
     create(&served, json!({"spec": {"handle": "h"}})).await;

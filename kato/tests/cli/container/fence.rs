@@ -161,6 +161,17 @@ impl Stream {
         }
     }
 
+    /// Wait until kato has acknowledged this, and perhaps less before.
+    pub fn acknowledged(&mut self, all: &str) {
+        loop {
+            match self.next().expect("an acknowledgement") {
+                (21, told) if told == all.as_bytes() => return,
+                (21 | 17, _) => {}
+                (kind, _) => panic!("a frame of kind {kind} where {all} was due"),
+            }
+        }
+    }
+
     /// The process ends.
     pub fn exit(&mut self, status: i32) {
         self.send(4, format!(r#"{{"exit_status":{status}}}"#).as_bytes());

@@ -51,7 +51,42 @@ fn unread_output_and_the_exit_code_arrive_from_the_next_fence() {
     let ran = machine.kato(["container", "run", "-n", "web", "job"]);
     assert_eq!(ran.to_string(), "exit: 9\n---- stdout\none\ntwo\nthree\n");
     let asked = fence.asked();
-    assert_eq!(asked[3].0, "GET /fence/v1/containers/web/processes/p1/attach");
+    assert_eq!(
+        asked[3].0,
+        "GET /fence/v1/containers/web/processes/p1/attach?output_acks=true"
+    );
+}
+
+#[test]
+fn output_is_acknowledged_once_it_is_printed_and_never_printed_twice() {
+    const FROM_0: &str = r#"{"process_id":"p1","stream_id":"1","stdout_from":0,"stderr_from":0}"#;
+    const FROM_6: &str = r#"{"process_id":"p1","stream_id":"1","stdout_from":6,"stderr_from":0}"#;
+    let machine = Machine::new();
+    let script = vec![
+        process_that(FROM_0, |stream| {
+            stream.send(1, b"one\n");
+            stream.acknowledged(r#"{"stdout_ack":4,"stderr_ack":0}"#);
+            stream.send(1, b"two\n");
+            stream.send(2, b"err\n");
+            stream.acknowledged(r#"{"stdout_ack":8,"stderr_ack":4}"#);
+        }),
+        // The acknowledgements beyond this have not arrived.
+        process_that(FROM_6, |stream| {
+            stream.send(1, b"o\nth");
+            stream.acknowledged(r#"{"stdout_ack":10,"stderr_ack":0}"#);
+            stream.send(6, br#"{"dropped":{"stream":"stderr","bytes":4}}"#);
+            stream.send(1, b"ree\n");
+            stream.acknowledged(r#"{"stdout_ack":14,"stderr_ack":4}"#);
+            stream.exit(0);
+        }),
+    ];
+    let fence = Fence::start(&machine, script);
+    let ran = machine.kato(["container", "run", "-n", "web", "job"]);
+    assert_eq!(
+        ran.to_string(),
+        "exit: 0\n---- stdout\none\ntwo\nthree\n---- stderr\nerr\n"
+    );
+    fence.asked();
 }
 
 #[test]

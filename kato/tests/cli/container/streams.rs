@@ -65,7 +65,10 @@ fn run_asks_for_the_process_as_given() {
         "user": "stackato", "rlimits": {"nofile": 64}, "image": {}});
     assert_eq!(
         fence.asked(),
-        [("POST /fence/v1/containers/web/processes".to_owned(), asked)]
+        [(
+            "POST /fence/v1/containers/web/processes?output_acks=true".to_owned(),
+            asked
+        )]
     );
 }
 
@@ -155,7 +158,10 @@ fn attach_without_input_leaves_it_to_others() {
     });
     let fence = Fence::start(&machine, vec![script]);
     assert_eq!(machine.kato(["container", "attach", "-n", "web"]).code(), 0);
-    assert_eq!(fence.asked()[0].0, "GET /fence/v1/containers/web/processes/main/attach");
+    assert_eq!(
+        fence.asked()[0].0,
+        "GET /fence/v1/containers/web/processes/main/attach?output_acks=true"
+    );
 }
 
 #[test]
