@@ -1,5 +1,6 @@
 //! The agent and its processes through the commands: a node whose `fence` is a script.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -236,6 +237,19 @@ fn a_fence_that_cannot_start_shows_its_last_words() {
         ran.stdout().contains("- fence is FATAL: it ended with exit code 3"),
         "{ran}"
     );
+}
+
+#[test]
+fn a_command_waits_for_a_fence_that_is_just_starting() {
+    let node = Node::new("exec tail -f /dev/null");
+    assert_eq!(node.kato("start --timeout 1").code(), 5);
+    let ran = node.kato("container info web");
+    assert!(ran.code() == 5 && ran.stderr().contains("cannot reach fence"), "{ran}");
+    let mut asking = node.0.command(["container", "info", "web"]);
+    let mut asked = asking.stdout(Stdio::null()).spawn().expect("kato starts");
+    // Enough of a status for the agent, and of a container for the command.
+    node.0.answer_at("run/fence/garden.sock", r#"{"ready": true}"#);
+    assert!(asked.wait().expect("kato ends").success());
 }
 
 #[test]

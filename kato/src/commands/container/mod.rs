@@ -17,9 +17,12 @@ mod stop;
 mod values;
 
 use clap::Subcommand;
-use cluster::nodes::NodeFile;
+use cluster::nodes::{NodeFile, Paths};
+use cluster::process::{Process, State, Wanted};
 
 use super::Context;
+use crate::agent::client;
+use crate::agent::wire::Action;
 use crate::error::{Exit, Kind, Result};
 use crate::fence_api::Client;
 
@@ -37,9 +40,16 @@ pub enum ContainerCommand {
     Destroy(destroy::DestroyArgs),
 }
 
+/// How long a fence that is just being started may take until it listens, in milliseconds.
+const COMING_MS: u64 = 5_000;
+
 /// Run one verb.
 pub async fn run(context: &Context, command: ContainerCommand) -> Result<Exit> {
     let client = Client::new(&context.paths);
+    // Fence takes its socket away when it ends.
+    if !context.paths.garden_socket().exists() {
+        wait_for_fence(&context.paths).await;
+    }
     let result = match command {
         ContainerCommand::Create(args) => create::run(context, &client, args).await,
         ContainerCommand::Start(args) => start::run(context, &client, args).await,
@@ -58,5 +68,23 @@ pub async fn run(context: &Context, command: ContainerCommand) -> Result<Exit> {
             Err(error)
         }
         result => result,
+    }
+}
+
+/// Wait a moment for a fence that the agent is just starting, as in a restart. What does not come is told by the verb.
+async fn wait_for_fence(paths: &Paths) {
+    let Ok(report) = client::ask(paths, Action::List).await else {
+        return;
+    };
+    let is_coming = report
+        .processes
+        .iter()
+        .any(|seen| seen.process == Process::Fence && seen.wanted == Wanted::Running && seen.state != State::Fatal);
+    if is_coming {
+        let ready = Action::Ready {
+            processes: vec![Process::Fence],
+            within_ms: Some(COMING_MS),
+        };
+        let _ = client::ask(paths, ready).await;
     }
 }
