@@ -4,6 +4,7 @@
 //! * [`config`] is the tree in our words: paths, the typed schema, layers, history, and the live view of one node.
 //! * [`nodes`] says where a node keeps its files and what it knows of itself before it can read the tree.
 //! * [`process`] has the rules of processes and roles, and how their states are told.
+//! * [`service`] tells whoever started a daemon how it is.
 //!
 //! Nothing here starts a program or talks to an engine, and no type of a wrapped library crosses the boundary. The
 //! state belongs to the store; what this crate holds in memory is a view of it.
@@ -12,4 +13,5 @@ pub mod config;
 pub mod files;
 pub mod nodes;
 pub mod process;
+pub mod service;
 pub mod store;

@@ -13,6 +13,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tokio::time::{Instant, sleep};
 
 use super::lock::Lock;
+use super::process_control::systemd;
 use super::{client, logs, table};
 use crate::error::{Error, Result};
 
@@ -29,10 +30,19 @@ pub async fn have_agent(paths: &Paths) -> Result<bool> {
         return Ok(false);
     }
     let failed = |error| Error::failed("could not start the agent").because(error);
-    let mut child = spawn(paths).map_err(failed)?;
+    let mut child = match systemd::manages(paths) {
+        true => systemd::start_agent().await.map(|()| None).map_err(|error| {
+            Error::failed("could not start the agent")
+                .because(error)
+                .hint("systemctl status kato-agent")
+        })?,
+        false => Some(spawn(paths).map_err(failed)?),
+    };
     let deadline = Instant::now() + WITHIN;
     while !client::is_there(paths).await? {
-        if let Some(status) = child.try_wait().map_err(failed)? {
+        if let Some(child) = &mut child
+            && let Some(status) = child.try_wait().map_err(failed)?
+        {
             return Err(did_not_come(paths, &format!("it ended with {status}")));
         }
         if Instant::now() >= deadline {

@@ -27,7 +27,7 @@ mod lock;
 mod logs;
 mod memory;
 mod probe;
-mod process_control;
+pub mod process_control;
 mod rogues;
 mod server;
 mod supervisor;
@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use cluster::nodes::{NodeFile, Paths};
 use cluster::process::Process;
+use cluster::service;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -54,7 +55,6 @@ use self::backoff::Timing;
 use self::desk::Desk;
 use self::lock::Lock;
 use self::memory::{Memory, Wish};
-use self::process_control::own::OwnProcesses;
 use self::supervisor::Supervisor;
 use self::wire::AgentInfo;
 use crate::error::{Error, Result};
@@ -71,7 +71,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
     let table = table::of_node(paths, &node);
     let shutdown = CancellationToken::new();
     let desk = Arc::new(Desk {
-        supervisor: Supervisor::start_up(table, Arc::new(OwnProcesses::default()), memory, Timing::default()),
+        supervisor: Supervisor::start_up(table, process_control::of_node(paths), memory, Timing::default()),
         agent: own_info(),
         fence: fence_api::Client::new(paths),
         shutdown: shutdown.clone(),
@@ -80,15 +80,18 @@ pub async fn run(paths: &Paths) -> Result<()> {
     let failed = |error| Error::failed(format!("could not listen at {}", socket.display())).because(error);
     let listener = server::bind(&socket).map_err(failed)?;
     info!(version = env!("CARGO_PKG_VERSION"), node = %node.name, "the agent answers");
+    service::ready();
     let mut logs = desk.supervisor.logs();
     logs.push(table::log_file(paths, Process::Agent));
     let answers = TaskTracker::new();
     tokio::select! {
         () = server::serve(listener, Arc::clone(&desk), answers.clone()) => {}
         () = logs::keep_small(logs) => {}
+        () = service::stay_alive() => {}
         () = shutdown.cancelled() => {}
         ended = signalled() => ended.map_err(|error| Error::failed("could not wait for signals").because(error))?,
     }
+    service::stopping();
     answers.close();
     // Questions that wait longer are cut off; who asked sees that the agent ended.
     let _ = timeout(LAST_ANSWERS, answers.wait()).await;
@@ -112,7 +115,7 @@ pub async fn stop_without_agent(paths: &Paths, within: Duration) -> Result<()> {
         let failed = |error| Error::failed("could not remember what is wanted").because(error);
         memory.set_wish(entry.process, wish).map_err(failed)?;
     }
-    let supervisor = Supervisor::start_up(table, Arc::new(OwnProcesses::default()), memory, Timing::default());
+    let supervisor = Supervisor::start_up(table, process_control::of_node(paths), memory, Timing::default());
     let stopped = supervisor.stop(&[], within).await;
     stopped.map_err(|error| Error::unreachable("could not stop all processes").because(error))
 }

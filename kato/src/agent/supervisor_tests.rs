@@ -92,6 +92,7 @@ impl Node {
         let log = self.directory.path().join("log");
         let launch = program.map(|program| Launch {
             process,
+            unit: String::new(),
             program: program.into(),
             args: Vec::new(),
             log: log.clone(),
@@ -465,6 +466,7 @@ fn real_entry(directory: &Path) -> Entry {
     let (log, ready) = (directory.join("logs/fence.log"), directory.join("ready"));
     let launch = Launch {
         process: Process::Fence,
+        unit: String::new(),
         program,
         args: vec![ready.clone().into()],
         log: log.clone(),

@@ -10,7 +10,7 @@ use cluster::nodes::{NodeFile, Paths};
 use cluster::process::{self, Process};
 
 use super::probe::{DockerProbe, FenceProbe, Probe};
-use super::process_control::Launch;
+use super::process_control::{Launch, systemd};
 use crate::{docker_api, fence_api};
 
 /// Where an administrator's programs may be although the PATH does not say so.
@@ -42,6 +42,14 @@ pub fn of_node(paths: &Paths, node: &NodeFile) -> Vec<Entry> {
 /// Where a process's output goes.
 pub fn log_file(paths: &Paths, process: Process) -> PathBuf {
     paths.log_dir().join(format!("{process}.log"))
+}
+
+/// The unit of a process where systemd starts it. Docker's is Docker's own.
+fn unit(process: Process) -> String {
+    match process {
+        Process::Agent => systemd::AGENT_UNIT.to_owned(),
+        Process::Docker | Process::Fence => format!("{process}.service"),
+    }
 }
 
 /// The path of a program of the system, if it is installed.
@@ -83,6 +91,7 @@ fn fence(paths: &Paths, log: PathBuf) -> Launch {
     let args = vec!["--root".into(), paths.root().into()];
     Launch {
         process: Process::Fence,
+        unit: unit(Process::Fence),
         program: program.unwrap_or_else(|| "fence".into()),
         args,
         log,
@@ -116,6 +125,7 @@ fn dockerd(paths: &Paths, node: &NodeFile, log: PathBuf) -> Launch {
     }
     Launch {
         process: Process::Docker,
+        unit: unit(Process::Docker),
         program: installed("dockerd").unwrap_or_else(|| "dockerd".into()),
         args,
         log,

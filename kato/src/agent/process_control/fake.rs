@@ -134,6 +134,7 @@ mod tests {
     async fn the_fake_keeps_the_promises() {
         let launch = |name: &str| Launch {
             process: Process::Fence,
+            unit: String::new(),
             program: PathBuf::from(name),
             args: Vec::new(),
             log: PathBuf::from("log"),

@@ -1,7 +1,7 @@
 //! Starting, watching and ending processes, in the agent's words.
 //!
-//! [`ProcessControl`] is the boundary: [`own`] has processes that the agent started itself; an init system that starts
-//! them for the agent is another home of the same trait. What is wanted and what follows from an end is the worker's
+//! [`ProcessControl`] is the boundary: [`own`] has processes that the agent started itself, [`systemd`] those that it
+//! has systemd start. What is wanted and what follows from an end is the worker's
 //! matter, and so is remembering an [`Identity`] on disk. Every home, the tests' fake included, passes `conformance`.
 
 #[cfg(test)]
@@ -9,12 +9,15 @@ pub mod conformance;
 #[cfg(test)]
 pub mod fake;
 pub mod own;
+pub mod systemd;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use cluster::nodes::Paths;
 use cluster::process::Process;
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +30,19 @@ pub struct Launch {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
+    /// The unit that stands for it where systemd starts it; the unit's file then says how.
+    pub unit: String,
     /// Where its output goes; the file is appended to.
     pub log: PathBuf,
+}
+
+/// Who starts the processes of this node.
+pub fn of_node(paths: &Paths) -> Arc<dyn ProcessControl> {
+    if systemd::manages(paths) {
+        Arc::new(systemd::SystemdUnits::default())
+    } else {
+        Arc::new(own::OwnProcesses::default())
+    }
 }
 
 /// One process of the system beyond doubt: a pid alone is used again after a while.

@@ -225,7 +225,7 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
-fn boot_id() -> io::Result<String> {
+pub(super) fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
@@ -250,6 +250,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let launch = |script: &str| Launch {
             process: Process::Fence,
+            unit: String::new(),
             program: PathBuf::from("/bin/sh"),
             args: ["-c", script].map(Into::into).to_vec(),
             log: directory.path().join("log"),
@@ -278,6 +279,7 @@ mod tests {
         std::os::unix::fs::symlink(&program, &link).unwrap();
         let launch = |program: &Path| Launch {
             process: Process::Fence,
+            unit: String::new(),
             program: program.to_owned(),
             args: ["-f", "/dev/null"].map(Into::into).to_vec(),
             log: directory.path().join("log"),
@@ -303,6 +305,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let launch = Launch {
             process: Process::Fence,
+            unit: String::new(),
             program: PathBuf::from("/bin/sh"),
             args: ["-c", "echo said; exec tail -f /dev/null"].map(Into::into).to_vec(),
             log: directory.path().join("log"),

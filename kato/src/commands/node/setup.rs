@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use cluster::config::Name;
+use cluster::files;
 use cluster::nodes::{DockerSettings, Kind, NodeFile, Paths, host_name};
 use cluster::store::sqlite::SqliteStore;
 
 use super::Context;
+use crate::agent::process_control::systemd;
 use crate::agent::wire::Action;
 use crate::agent::{client, detach, table};
 use crate::commands::process;
@@ -69,6 +71,9 @@ async fn micro(context: &Context, args: &MicroArgs) -> Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     make_places(paths)?;
+    if node.docker.managed && systemd::manages(paths) {
+        configure_docker(paths)?;
+    }
     let tree = SqliteStore::create(&paths.tree_db()).await;
     tree.map_err(|error| Error::failed("could not make the config tree").because(error))?;
     // Last, so that a set-up that broke off is no node yet.
@@ -179,6 +184,18 @@ fn make_places(paths: &Paths) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Have containers outlive Docker's own service. Where Docker was configured by somebody, that is left as it is, and
+/// `kato status` tells what is missing.
+fn configure_docker(paths: &Paths) -> Result<()> {
+    let settings = paths.root().join("etc/docker/daemon.json");
+    let failed = |error: io::Error| Error::failed(format!("could not write {}", settings.display())).because(error);
+    if settings.exists() {
+        return Ok(());
+    }
+    make_place(&paths.root().join("etc/docker"), 0o755).map_err(failed)?;
+    files::write_atomic(&settings, b"{\n  \"live-restore\": true\n}\n", 0o644).map_err(failed)
 }
 
 fn make_place(place: &Path, mode: u32) -> io::Result<()> {
