@@ -88,6 +88,7 @@ impl Process {
             id: self.id.clone(),
             process: self.number,
             pid: self.pid,
+            tty: self.tty,
             exit: self.exit(),
         }
     }

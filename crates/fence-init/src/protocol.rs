@@ -214,6 +214,9 @@ pub struct ProcessEntry {
     pub id: String,
     pub process: u32,
     pub pid: i32,
+    /// Not told by an init from before it was.
+    #[serde(default)]
+    pub tty: bool,
     pub exit: Option<Exit>,
 }
 

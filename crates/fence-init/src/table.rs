@@ -303,6 +303,7 @@ mod tests {
             id: "\"".repeat(128),
             process: u32::MAX,
             pid: i32::MAX,
+            tty: false,
             exit: Some(Exit::Code(255)),
         };
         let processes = vec![entry; MAX_LIVE + MAX_ENDED];

@@ -81,6 +81,8 @@ pub struct ProcessInfo {
     pub id: ProcessId,
     /// In the container's own numbering.
     pub pid: i32,
+    /// Whether it runs on a terminal.
+    pub tty: bool,
     pub state: ProcessState,
     pub exit_status: Option<i32>,
 }

@@ -175,7 +175,7 @@ impl Link {
                 return Err(error);
             }
         };
-        let process = Arc::new(Process::new(id.clone(), number, pid, None));
+        let process = Arc::new(Process::new(id.clone(), number, pid, tty, None));
         let ended = {
             let mut table = self.table();
             table.processes.insert(id.clone(), process.clone());
@@ -220,7 +220,7 @@ impl Link {
             let mut table = self.table();
             let entry = table.processes.entry(id.clone());
             entry
-                .or_insert_with(|| Process::new(id.clone(), number, 0, exit).into())
+                .or_insert_with(|| Process::new(id.clone(), number, 0, tty, exit).into())
                 .clone()
         };
         if let Some(exit) = exit {
@@ -362,7 +362,7 @@ impl Link {
             let Ok(id) = entry.id.parse::<ProcessId>() else {
                 continue;
             };
-            let process = Process::new(id.clone(), entry.process, entry.pid, entry.exit);
+            let process = Process::new(id.clone(), entry.process, entry.pid, entry.tty, entry.exit);
             fresh.insert(id, Arc::new(process));
         }
         let old = std::mem::replace(&mut self.table().processes, fresh);

@@ -16,6 +16,8 @@ pub struct Process {
     pub number: u32,
     /// In the container's own numbering.
     pub pid: i32,
+    /// Whether it runs on a terminal.
+    pub tty: bool,
     exit: watch::Sender<Option<Exit>>,
     /// How many bytes may be sent beyond what init has passed on.
     pub(super) input_window: Semaphore,
@@ -33,11 +35,12 @@ struct Input {
 }
 
 impl Process {
-    pub(super) fn new(id: ProcessId, number: u32, pid: i32, exit: Option<Exit>) -> Process {
+    pub(super) fn new(id: ProcessId, number: u32, pid: i32, tty: bool, exit: Option<Exit>) -> Process {
         Process {
             id,
             number,
             pid,
+            tty,
             exit: watch::Sender::new(exit),
             input_window: Semaphore::new(STDIN_WINDOW as usize),
             input: Mutex::default(),

@@ -154,6 +154,7 @@ fn describe_process(process: &crate::init::Process) -> ProcessInfo {
     ProcessInfo {
         id: process.id.clone(),
         pid: process.pid,
+        tty: process.tty,
         state: if exit.is_some() {
             ProcessState::Exited
         } else {

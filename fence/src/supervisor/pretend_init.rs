@@ -48,6 +48,7 @@ struct Pretended {
 
 struct Process {
     number: u32,
+    tty: bool,
     path: String,
     output: Vec<u8>,
     /// How much of it was acknowledged.
@@ -93,6 +94,7 @@ impl Pretended {
             id: id.clone(),
             process: p.number,
             pid: p.number as i32 + 1,
+            tty: p.tty,
             exit: p.exit,
         };
         self.processes.iter().map(entry).collect()
@@ -202,6 +204,7 @@ impl Pretended {
         let ends = spec.path == "echo";
         let process = Process {
             number,
+            tty: spec.tty.is_some(),
             path: spec.path,
             output,
             acked: 0,

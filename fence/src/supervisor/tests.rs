@@ -11,7 +11,9 @@ use engine::fake::{Fake, Step};
 use tokio::sync::watch;
 
 use super::{Chunk, Error, Parts, Policy, Stream, Supervisor, pretend_init};
-use crate::container::{ContainerSpec, ImageSource, PortMapping, ProcessId, ProcessSpec, Properties, State};
+use crate::container::{
+    ContainerSpec, ImageSource, PortMapping, ProcessId, ProcessSpec, Properties, State, WindowSize,
+};
 use crate::image::{Keeper, Wanted};
 use crate::init::InitBinary;
 use crate::inventory::Inventory;
@@ -324,11 +326,11 @@ async fn the_next_fence_has_the_containers_and_their_processes() {
         ..named("web")
     };
     let before = node.supervisor.create(spec).await.unwrap();
-    let attachment = node
-        .supervisor
-        .run(&before.handle, process("sleep", &[]))
-        .await
-        .unwrap();
+    let on_a_terminal = ProcessSpec {
+        tty: Some(WindowSize::default()),
+        ..process("sleep", &[])
+    };
+    let attachment = node.supervisor.run(&before.handle, on_a_terminal).await.unwrap();
     let process = attachment.process_id().clone();
     for entry in node.supervisor.entries() {
         entry.link.close();
@@ -343,7 +345,11 @@ async fn the_next_fence_has_the_containers_and_their_processes() {
         (after.instance, after.ports, after.properties),
         (before.instance, before.ports, before.properties)
     );
-    assert_eq!(after.processes.len(), 1);
+    assert!(
+        after.processes.len() == 1 && after.processes[0].tty,
+        "{:?}",
+        after.processes
+    );
 }
 
 #[tokio::test]

@@ -228,6 +228,8 @@ pub struct Process {
     pub id: String,
     /// Its process id in the container.
     pub pid: i64,
+    /// Whether it runs on a terminal.
+    pub tty: bool,
     /// `running` or `exited`.
     pub state: String,
     /// How it ended.

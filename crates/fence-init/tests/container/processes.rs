@@ -20,6 +20,7 @@ fn a_process_starts_writes_and_ends_with_its_code() {
         id: "one".into(),
         process: process.number,
         pid: process.pid,
+        tty: false,
         exit: Some(Exit::Code(7)),
     };
     assert_eq!(fence.list(), (vec![entry], 0));

@@ -80,6 +80,7 @@ fn what_happens_while_fence_is_away_is_told_when_it_is_back() {
         id: started.id.clone(),
         process: started.number,
         pid: started.pid,
+        tty: false,
         exit,
     };
     assert_eq!(fence.hello, [entry(&ends, Some(Exit::Code(5))), entry(&stays, None)]);
@@ -182,6 +183,7 @@ fn a_start_that_was_never_answered_is_undone() {
         id: "orphan".into(),
         process: again.number,
         pid: again.pid,
+        tty: false,
         exit: None,
     };
     assert_eq!(fence.list(), (vec![entry], 1));

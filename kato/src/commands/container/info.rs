@@ -128,7 +128,10 @@ fn main_process(main: &MainProcess, started: bool) -> String {
 fn process(process: &Process) -> String {
     match process.exit_status {
         Some(status) => format!("{} ended with {status}", process.id),
-        None => format!("{} {}, pid {}", process.id, process.state, process.pid),
+        None => {
+            let tty = if process.tty { ", on a terminal" } else { "" };
+            format!("{} {}, pid {}{tty}", process.id, process.state, process.pid)
+        }
     }
 }
 
@@ -171,6 +174,13 @@ mod tests {
             instance: "0190".into(),
             state: "active".into(),
             env: vec!["A=1".into(), "B=\u{1b}[2J".into()],
+            processes: vec![Process {
+                id: "top".into(),
+                pid: 7,
+                tty: true,
+                state: "running".into(),
+                exit_status: None,
+            }],
             ..Container::default()
         };
         insta::assert_snapshot!(text(&container, Timestamp::UNIX_EPOCH), @r"
@@ -181,6 +191,8 @@ mod tests {
           memory      no limit
           processes   no limit
           CPU shares  no limit
+        Processes:
+          top running, pid 7, on a terminal
         Environment:
           A=1
           B= [2J
