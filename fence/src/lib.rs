@@ -8,6 +8,7 @@
 
 mod chain;
 pub mod container;
+mod fault;
 pub mod http;
 pub mod image;
 pub mod init;

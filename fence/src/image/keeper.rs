@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::chain::chain;
+use crate::fault;
 
 use super::{Error, Result, find, find_or_pull};
 
@@ -201,6 +202,7 @@ impl Keeper {
                 Ok(Some(_)) | Err(_) => return true,
             }
         }
+        fault::point("image/looking");
         let here = self.use_what_is_here(wanted).await;
         if here == Some(0) {
             return true;
@@ -302,7 +304,9 @@ impl Keeper {
         let written = serde_json::to_vec(&remembered)
             .map_err(std::io::Error::other)
             .and_then(|json| std::fs::write(&fresh, json))
-            .and_then(|()| std::fs::rename(&fresh, &self.inner.memory));
+            .inspect(|()| fault::point("image/written"))
+            .and_then(|()| std::fs::rename(&fresh, &self.inner.memory))
+            .inspect(|()| fault::point("image/remembered"));
         if let Err(error) = written {
             let path = self.inner.memory.display();
             tracing::warn!(%path, %error, "could not write down which image is in use");
@@ -325,6 +329,7 @@ impl Keeper {
                 id = image.id.0,
                 "new containers are made of this image from now on"
             );
+            fault::point("image/found");
             self.remember(name, &image.id.0);
         }
         state.resolved = wanted.to_vec();
@@ -332,10 +337,12 @@ impl Keeper {
             name: name.to_owned(),
             image,
         });
+        fault::point("image/in-use");
     }
 
     async fn pull(&self, name: &str) -> Result<Image> {
         self.state().status.state = KeeperState::Pulling;
+        fault::point("image/pulling");
         let (sender, mut progress) = mpsc::channel::<Progress>(16);
         let pull = find_or_pull(&*self.inner.engine, name, None, sender);
         tokio::pin!(pull);

@@ -66,6 +66,11 @@ impl Inventory {
         self.call(|store| store.instances()).await
     }
 
+    /// The handles of the records that cannot be read.
+    pub async fn unreadable(&self) -> Result<Vec<String>> {
+        self.call(|store| store.unreadable()).await
+    }
+
     /// Write a record, new or changed. It is on the disk when this returns.
     pub async fn put(&self, record: &Record) -> Result<()> {
         let record = record.clone();
@@ -76,6 +81,20 @@ impl Inventory {
     pub async fn remove(&self, instance: &str) -> Result<()> {
         let instance = instance.to_owned();
         self.call(move |store| store.remove(&instance)).await
+    }
+
+    /// From now on nothing can be written, as on a full disk, or everything again.
+    #[cfg(test)]
+    pub(crate) async fn set_full(&self, full: bool) {
+        self.call(move |store| store.set_full(full)).await.unwrap();
+    }
+
+    /// Write a record that cannot be read.
+    #[cfg(test)]
+    pub(crate) async fn put_unreadable(&self, instance: &str, handle: &str) {
+        let (instance, handle) = (instance.to_owned(), handle.to_owned());
+        let put = self.call(move |store| store.put_json(&instance, &handle, "{"));
+        put.await.unwrap();
     }
 
     async fn call<T: Send + 'static>(
@@ -119,10 +138,29 @@ mod tests {
         let path = dir.path().join("inventory.db");
         let inventory = Inventory::open(&path).unwrap();
         inventory.put(&Record::sample("web")).await.unwrap();
-        let broken = "INSERT INTO containers (instance, handle, record) VALUES ('i', 'h', '{')";
-        rusqlite::Connection::open(&path).unwrap().execute(broken, []).unwrap();
+        inventory.put_unreadable("i", "h").await;
         assert_eq!(inventory.all().await.unwrap().len(), 1);
         assert!(inventory.instances().await.unwrap().contains("i"));
+        assert_eq!(inventory.unreadable().await.unwrap(), ["h"]);
+    }
+
+    #[tokio::test]
+    async fn on_a_full_disk_what_was_there_stays_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("inventory.db");
+        let inventory = Inventory::open(&path).unwrap();
+        let record = Record::sample("web");
+        inventory.put(&record).await.unwrap();
+        inventory.call(|store| store.set_pages(16)).await.unwrap();
+        let mut large = record.clone();
+        large.events = vec!["x".repeat(1 << 20)];
+        let error = inventory.put(&large).await.unwrap_err();
+        assert!(crate::chain::chain(&error).contains("full"), "{error:?}");
+        assert_eq!(inventory.all().await.unwrap(), std::slice::from_ref(&record));
+        inventory.call(|store| store.set_pages(10_000)).await.unwrap();
+        inventory.put(&large).await.unwrap();
+        drop(inventory);
+        assert_eq!(Inventory::open(&path).unwrap().all().await.unwrap(), [large]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::{Error, Record, Result};
+use crate::fault;
 
 /// The format this build writes. Every older one is read.
 const FORMAT: i64 = 1;
@@ -62,6 +63,27 @@ impl Store {
     }
 
     pub(super) fn all(&self) -> Result<Vec<Record>> {
+        let rows = self.rows()?.into_iter();
+        let readable = rows.filter_map(|(handle, record)| match record {
+            Ok(record) => Some(record),
+            Err(error) => {
+                tracing::error!(handle, %error, "a record of the inventory makes no sense; its container is left alone");
+                None
+            }
+        });
+        Ok(readable.collect())
+    }
+
+    pub(super) fn unreadable(&self) -> Result<Vec<String>> {
+        let rows = self.rows()?.into_iter();
+        Ok(rows
+            .filter(|(_, record)| record.is_err())
+            .map(|(handle, _)| handle)
+            .collect())
+    }
+
+    /// All handles with their records, as far as these can be read.
+    fn rows(&self) -> Result<Vec<(String, serde_json::Result<Record>)>> {
         let failed = |source| Error::Access {
             attempt: "read",
             source,
@@ -71,17 +93,34 @@ impl Store {
             .prepare_cached("SELECT handle, record FROM containers")
             .map_err(failed)?;
         let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
-        let mut records = Vec::new();
-        for row in rows.map_err(failed)? {
+        let parsed = rows.map_err(failed)?.map(|row| {
             let (handle, json) = row.map_err(failed)?;
-            match serde_json::from_str(&json) {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    tracing::error!(handle, %error, "a record of the inventory makes no sense; its container is left alone")
-                }
-            }
+            Ok((handle, serde_json::from_str(&json)))
+        });
+        parsed.collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_full(&self, full: bool) -> Result<()> {
+        self.set("query_only", i64::from(full))
+    }
+
+    /// The most pages that the file may have.
+    #[cfg(test)]
+    pub(super) fn set_pages(&self, pages: i64) -> Result<()> {
+        self.set("max_page_count", pages)
+    }
+
+    #[cfg(test)]
+    fn set(&self, pragma: &str, value: i64) -> Result<()> {
+        let set = self.connection.pragma_update_and_check(None, pragma, value, |_| Ok(()));
+        match set {
+            Ok(()) | Err(rusqlite::Error::QueryReturnedNoRows) => Ok(()),
+            Err(source) => Err(Error::Access {
+                attempt: "set up",
+                source,
+            }),
         }
-        Ok(records)
     }
 
     pub(super) fn instances(&self) -> Result<BTreeSet<String>> {
@@ -98,17 +137,24 @@ impl Store {
     }
 
     pub(super) fn put(&self, record: &Record) -> Result<()> {
+        fault::point("inventory/writing");
         let handle = record.handle.as_str();
         let json = serde_json::to_string(record).map_err(|source| Error::Record {
             handle: handle.to_owned(),
             source,
         })?;
+        self.put_json(&record.instance, handle, &json)?;
+        fault::point("inventory/written");
+        Ok(())
+    }
+
+    pub(super) fn put_json(&self, instance: &str, handle: &str, json: &str) -> Result<()> {
         self.connection
             .prepare_cached(
                 "INSERT INTO containers (instance, handle, record) VALUES (?1, ?2, ?3)
                  ON CONFLICT (instance) DO UPDATE SET record = excluded.record",
             )
-            .and_then(|mut statement| statement.execute(params![record.instance, handle, json]))
+            .and_then(|mut statement| statement.execute(params![instance, handle, json]))
             .map(drop)
             .map_err(|source| Error::Access {
                 attempt: "write to",
@@ -117,6 +163,7 @@ impl Store {
     }
 
     pub(super) fn remove(&self, instance: &str) -> Result<()> {
+        fault::point("inventory/removing");
         self.connection
             .prepare_cached("DELETE FROM containers WHERE instance = ?1")
             .and_then(|mut statement| statement.execute(params![instance]))
@@ -124,6 +171,8 @@ impl Store {
             .map_err(|source| Error::Access {
                 attempt: "remove from",
                 source,
-            })
+            })?;
+        fault::point("inventory/removed");
+        Ok(())
     }
 }

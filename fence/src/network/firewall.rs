@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::{Error, Forward, Result, rules};
+use crate::fault;
 
 /// How long one command may take.
 const COMMAND: Duration = Duration::from_secs(20);
@@ -53,14 +54,20 @@ impl Firewall for Nft {
             &rules::table(&self.table, &bridge, forwards),
         )
         .await?;
+        fault::point("rules/table-applied");
         run("nft", "nftables", &["-f", "-"], &rules::guard(&bridge)).await?;
         // A packet from the node's loopback to the bridge is a martian to the kernel unless this is set.
         set(&format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet"), "1")?;
-        pass_docker(&bridge).await
+        fault::point("rules/guard-applied");
+        pass_docker(&bridge).await?;
+        fault::point("rules/docker-passes");
+        Ok(())
     }
 
     async fn clear(&self) -> Result<()> {
-        run("nft", "nftables", &["-f", "-"], &rules::no_table(&self.table)).await
+        run("nft", "nftables", &["-f", "-"], &rules::no_table(&self.table)).await?;
+        fault::point("rules/cleared");
+        Ok(())
     }
 }
 
@@ -154,6 +161,7 @@ fn interface_of(address: Ipv4Addr) -> Option<String> {
 #[derive(Debug, Default)]
 pub struct FakeFirewall {
     forwards: Mutex<Vec<Forward>>,
+    refuses: std::sync::atomic::AtomicBool,
 }
 
 #[cfg(test)]
@@ -162,17 +170,34 @@ impl FakeFirewall {
     pub fn forwards(&self) -> Vec<Forward> {
         self.forwards.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// From now on every change fails, or none does.
+    pub fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, std::sync::atomic::Ordering::Release);
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.refuses.load(std::sync::atomic::Ordering::Acquire) {
+            true => Err(Error::Refused {
+                program: "nft",
+                reason: "it was told to".into(),
+            }),
+            false => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
 #[async_trait]
 impl Firewall for FakeFirewall {
     async fn apply(&self, _gateway: Ipv4Addr, forwards: &[Forward]) -> Result<()> {
+        self.check()?;
         *self.forwards.lock().unwrap_or_else(PoisonError::into_inner) = forwards.to_vec();
         Ok(())
     }
 
     async fn clear(&self) -> Result<()> {
+        self.check()?;
         self.forwards.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }

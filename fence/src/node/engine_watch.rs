@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::{Engine, Event};
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::image::rootfs;
@@ -14,22 +14,24 @@ use crate::supervisor::Supervisor;
 
 /// How often everything is compared although nothing happened.
 const COMPARE: Duration = Duration::from_secs(30);
-/// How soon it is while a container waits to be cleaned up; twice as long after every time that the engine did not answer.
-const UNFINISHED: Duration = Duration::from_secs(1);
+/// How often it is looked whether a repair is due; twice as long after every time that comparing failed.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often images of root file systems that nobody uses are removed, and how old they must be.
 const PRUNE: Duration = Duration::from_secs(600);
 const UNUSED: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// How long to wait for an engine that is away before it is asked again.
 const AWAY: Duration = Duration::from_millis(500);
-/// Events that wait to be acted on; more than that and the next comparison finds what they said.
+/// Events that wait to be acted on; what happens beyond that is found by comparing.
 const WAITING: usize = 1024;
 
 /// Run for ever; stop it by dropping it.
 pub(super) async fn run(engine: Arc<dyn Engine>, supervisor: Supervisor) {
     let (sender, events) = mpsc::channel(WAITING);
+    let told = Arc::new(Notify::new());
     tokio::join!(
-        hear(engine.clone(), supervisor.clone(), sender),
-        act(supervisor, events),
+        hear(engine.clone(), supervisor.clone(), sender, told.clone()),
+        act(supervisor.clone(), events),
+        compare(supervisor, told),
         prune(engine)
     );
 }
@@ -45,14 +47,8 @@ async fn prune(engine: Arc<dyn Engine>) {
     }
 }
 
-/// Something to act on.
-enum Sign {
-    Happened(Event),
-    /// Events may have been missed.
-    Compare,
-}
-
-async fn hear(engine: Arc<dyn Engine>, supervisor: Supervisor, sender: mpsc::Sender<Sign>) {
+/// Hear what happens in the engine, and what may have been missed: then everything is to be compared.
+async fn hear(engine: Arc<dyn Engine>, supervisor: Supervisor, sender: mpsc::Sender<Event>, compare: Arc<Notify>) {
     let mut told = false;
     loop {
         match engine.events(&supervisor.labels()).await {
@@ -60,9 +56,11 @@ async fn hear(engine: Arc<dyn Engine>, supervisor: Supervisor, sender: mpsc::Sen
                 told = false;
                 supervisor.engine_is_back();
                 // What happened before the stream was open is found by comparing.
-                let _ = sender.try_send(Sign::Compare);
+                compare.notify_one();
                 while let Some(Ok(event)) = events.next().await {
-                    let _ = sender.try_send(Sign::Happened(event));
+                    if sender.try_send(event).is_err() {
+                        compare.notify_one();
+                    }
                 }
                 tracing::warn!("the engine's events have ended; it is stopping or gone");
             }
@@ -76,40 +74,38 @@ async fn hear(engine: Arc<dyn Engine>, supervisor: Supervisor, sender: mpsc::Sen
     }
 }
 
-async fn act(supervisor: Supervisor, mut signs: mpsc::Receiver<Sign>) {
-    let mut look = tokio::time::interval(UNFINISHED);
+async fn act(supervisor: Supervisor, mut events: mpsc::Receiver<Event>) {
+    while let Some(event) = events.recv().await {
+        // In a task of its own: a container that is being stopped must not hold up what happens to the others.
+        let supervisor = supervisor.clone();
+        tokio::spawn(async move { supervisor.engine_event(&event).await });
+    }
+}
+
+/// Compare when told to, when a repair is due, and now and then.
+async fn compare(supervisor: Supervisor, told: Arc<Notify>) {
+    let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first comparison comes with the engine's first answer.
-    let (mut compared, mut pause) = (Instant::now(), UNFINISHED);
+    let (mut compared, mut pause) = (Instant::now(), LOOK);
     loop {
-        let sign = tokio::select! {
-            sign = signs.recv() => sign,
+        tokio::select! {
+            () = told.notified() => {}
             _ = look.tick() => {
-                let due = if supervisor.has_unfinished() { pause } else { COMPARE };
+                let due = if supervisor.is_repair_due() { pause } else { COMPARE };
                 if compared.elapsed() < due {
                     continue;
                 }
-                Some(Sign::Compare)
+            }
+        }
+        pause = match supervisor.reconcile().await {
+            Ok(()) => LOOK,
+            Err(error) => {
+                let error = error.chain();
+                tracing::warn!(error, "could not compare the containers with what is recorded");
+                (pause * 2).min(COMPARE)
             }
         };
-        match sign {
-            // In a task of its own: a container that is being stopped must not hold up what happens to the others.
-            Some(Sign::Happened(event)) => {
-                let supervisor = supervisor.clone();
-                tokio::spawn(async move { supervisor.engine_event(&event).await });
-            }
-            Some(Sign::Compare) => {
-                pause = match supervisor.reconcile().await {
-                    Ok(()) => UNFINISHED,
-                    Err(error) => {
-                        let error = error.chain();
-                        tracing::warn!(error, "could not compare the containers with what is recorded");
-                        (pause * 2).min(COMPARE)
-                    }
-                };
-                compared = Instant::now();
-            }
-            None => return,
-        }
+        compared = Instant::now();
     }
 }

@@ -9,6 +9,7 @@ mod lock;
 use std::sync::Arc;
 
 use cluster::config::{Config, Live};
+use cluster::service;
 use cluster::store::sqlite::SqliteStore;
 use engine::docker::{Docker, Timeouts};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -20,7 +21,7 @@ use crate::init::InitBinary;
 use crate::inventory::Inventory;
 use crate::network::{Nft, PortPool};
 use crate::settings::Settings;
-use crate::supervisor::{Parts, Supervisor};
+use crate::supervisor::{Parts, RepairTimes, Supervisor};
 
 /// Why the node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         policy: policy.subscribe(),
         node_name: settings.node.name.to_string(),
         node_id: settings.node.id.to_string(),
+        repair_times: RepairTimes::default(),
     };
     let supervisor = Supervisor::new(parts);
     let listen = first
@@ -94,6 +96,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         .map_err(Error::Listen)?;
     let adopted = supervisor.adopt().await.map_err(Error::Adopt)?;
     tracing::info!(node = %settings.node.name, containers = adopted, "fence {} is ready", env!("CARGO_PKG_VERSION"));
+    service::ready();
 
     let tasks = tokio::spawn(run_tasks(
         live,
@@ -106,6 +109,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     http::serve(listeners, http::faces(supervisor), http::Options::default(), shutdown).await;
     // The tasks watch the same token; whatever of them still runs changes nothing any more.
     tasks.abort();
+    service::stopping();
     tracing::info!("stopped");
     Ok(())
 }
@@ -127,6 +131,7 @@ async fn run_tasks(
         () = shutdown.cancelled() => {}
         () = config::follow(live, policy, set_timeouts) => {}
         () = images.run() => {}
+        () = service::stay_alive() => {}
         () = engine_watch::run(docker, supervisor) => {}
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::entry::Entry;
 use super::{Error, LABEL_INSTANCE, Policy, Result, Slot, Supervisor};
 use crate::container::{ContainerInfo, ContainerSpec, Handle, ImageSource, Limits, MainInfo, PortMapping, State};
+use crate::fault;
 use crate::image::{self, InUse};
 use crate::init::Link;
 use crate::inventory::{ImageRecord, Record};
@@ -38,10 +39,10 @@ impl Supervisor {
         spec.check()?;
         self.check_policy(&spec)?;
         let reserved = self.reserve(spec.handle.clone())?;
+        fault::point("create/reserved");
         let supervisor = self.clone();
-        // In a task of its own: a client that goes away must not leave a container half made.
-        let made = tokio::spawn(async move { supervisor.make(reserved, spec).await }).await;
-        made.unwrap_or(Err(Error::NotReady("stopping")))
+        self.to_the_end(async move { supervisor.make(reserved, spec).await })
+            .await
     }
 
     fn check_policy(&self, spec: &ContainerSpec) -> Result<()> {
@@ -74,7 +75,7 @@ impl Supervisor {
             Some(handle) => handle,
             None => fresh_handle()?,
         };
-        if table.contains_key(&handle) {
+        if table.contains_key(&handle) || self.unadopted().iter().any(|record| record.handle == handle) {
             return Err(Error::HandleInUse { handle });
         }
         let number = self.inner.reservations.fetch_add(1, Ordering::Relaxed);
@@ -91,9 +92,15 @@ impl Supervisor {
         let policy = self.policy();
         let image = self.image_for(&spec.image).await?;
         let (mappings, guards) = self.take_ports(&spec.ports)?;
+        fault::point("create/ports-taken");
         let record = self.record_for(&reserved.handle, spec, &image, mappings, &policy);
         let directory = self.parts().run_dir.join(&record.instance);
-        let (link, events) = Link::listen(&directory).map_err(|error| listen_failed(&record.handle, &error))?;
+        let (link, events) = Link::listen(&directory).map_err(|error| {
+            // What was made of it; where that cannot be removed either, the next comparison does.
+            let _ = std::fs::remove_dir_all(&directory);
+            listen_failed(&record.handle, &error)
+        })?;
+        fault::point("create/directory-made");
         let start = record.spec.start;
         let entry = Arc::new(Entry::new(record, link, directory, guards));
         // Held before anyone can find the entry, so that a comparison does not take it for one that was cut off.
@@ -119,25 +126,13 @@ impl Supervisor {
     async fn bring_up(&self, entry: &Arc<Entry>, start: bool) -> Result<()> {
         let parts = self.parts();
         entry.change(&parts.inventory, |_| ()).await?;
-        let (name, spec) = {
-            let record = entry.record();
-            (format!("fence-{}", record.instance), self.engine_spec(&record))
-        };
-        let id = parts
-            .engine
-            .create(&name, &spec)
-            .await
-            .map_err(|source| match source.is_not_found() {
-                true => Error::ImageMissing {
-                    name: entry.record().image.name.clone(),
-                    reason: source.to_string(),
-                    temporary: true,
-                },
-                false => self.engine_failed("create the container", entry, source),
-            })?;
+        fault::point("create/recorded");
+        let id = self.engine_create(entry).await?;
+        fault::point("create/engine-created");
         self.run_first_process(entry, &id).await?;
         if !entry.record().ports.is_empty() {
             self.apply_forwards().await?;
+            fault::point("create/rules-applied");
         }
         if start {
             self.spawn_main(entry, Vec::new()).await?;
@@ -148,9 +143,31 @@ impl Supervisor {
                 .await
                 .map_err(|error| super::process::init_failed(&entry.handle, error))?;
         }
+        fault::point("create/init-connected");
         entry
             .change(&parts.inventory, |record| record.state = State::Active)
-            .await
+            .await?;
+        fault::point("create/active");
+        Ok(())
+    }
+
+    async fn engine_create(&self, entry: &Arc<Entry>) -> Result<ContainerId> {
+        let (name, spec) = {
+            let record = entry.record();
+            (format!("fence-{}", record.instance), self.engine_spec(&record))
+        };
+        entry.unanswered.store(true, Ordering::Release);
+        let created = self.parts().engine.create(&name, &spec).await;
+        let unanswered = created.as_ref().is_err_and(engine::Error::is_temporary);
+        entry.unanswered.store(unanswered, Ordering::Release);
+        created.map_err(|source| match source.is_not_found() {
+            true => Error::ImageMissing {
+                name: entry.record().image.name.clone(),
+                reason: source.to_string(),
+                temporary: true,
+            },
+            false => self.engine_failed("create the container", entry, source),
+        })
     }
 
     /// Have the engine run the container's first process, and let that process in.
@@ -158,12 +175,21 @@ impl Supervisor {
         let parts = self.parts();
         let started = parts.engine.start(id).await;
         started.map_err(|source| self.engine_failed("start the container", entry, source))?;
+        fault::point("boot/engine-started");
         let seen = parts.engine.inspect(id).await;
         let seen = seen.map_err(|source| self.engine_failed("look at the container", entry, source))?;
+        fault::point("boot/engine-inspected");
+        self.note_first_process(entry, seen).await?;
+        fault::point("boot/recorded");
+        Ok(())
+    }
+
+    /// Let the container's first process in, and record it.
+    pub(super) async fn note_first_process(&self, entry: &Arc<Entry>, seen: engine::Container) -> Result<()> {
         entry.link.expect(seen.pid);
         entry
-            .change(&parts.inventory, |record| {
-                record.engine_id = id.0.clone();
+            .change(&self.parts().inventory, |record| {
+                record.engine_id = seen.id.0;
                 record.pid = seen.pid;
                 record.ip = seen.ip;
                 record.gateway = seen.gateway;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use engine::ContainerId;
+use tokio::time::Instant;
 
 use super::entry::Entry;
 use super::{Error, LABEL_INSTANCE, Result, Slot, Supervisor};
 use crate::container::{Handle, State};
+use crate::fault;
 use crate::inventory::Record;
 
 impl Supervisor {
@@ -46,19 +48,22 @@ impl Supervisor {
     async fn destroy_marked(&self, entry: &Arc<Entry>) -> Result<()> {
         let supervisor = self.clone();
         let entry = entry.clone();
-        let destroyed = tokio::spawn(async move {
+        self.to_the_end(async move {
             let _life = entry.life.lock().await;
             let destroying = |record: &mut Record| record.state = State::Destroying;
             let result = match entry.change(&supervisor.parts().inventory, destroying).await {
-                Ok(()) => supervisor.take_apart(&entry).await,
+                Ok(()) => {
+                    fault::point("destroy/marked");
+                    supervisor.take_apart(&entry).await
+                }
                 Err(error) => Err(error),
             };
             if result.is_err() {
                 entry.destroying.store(false, Ordering::Release);
             }
             result
-        });
-        destroyed.await.unwrap_or(Err(Error::NotReady("stopping")))
+        })
+        .await
     }
 
     /// Undo everything that makes up the container, whatever of it there is.
@@ -68,15 +73,19 @@ impl Supervisor {
         let removed = self.remove_from_engine(entry).await;
         if removed.is_ok() {
             entry.link.close();
+            fault::point("destroy/link-closed");
         }
         ports?;
         removed?;
         remove_directory(entry)?;
+        fault::point("destroy/directory-removed");
         entry.forget(&self.parts().inventory).await?;
+        fault::point("destroy/record-forgotten");
         self.free_slot(
             &entry.handle,
             |slot| matches!(slot, Slot::Taken(taken) if Arc::ptr_eq(taken, entry)),
         );
+        fault::point("destroy/handle-freed");
         Ok(())
     }
 
@@ -91,13 +100,19 @@ impl Supervisor {
                 labels.insert(LABEL_INSTANCE.to_owned(), entry.instance.clone());
                 let found = engine.list(&labels).await;
                 let found = found.map_err(|source| self.engine_failed("look for the container", entry, source))?;
+                if found.is_empty() && entry.unanswered.load(Ordering::Acquire) {
+                    // The engine may still be at it.
+                    self.repairs().expect_late(&entry.instance, Instant::now());
+                }
                 found.into_iter().map(|container| container.id).collect()
             }
         };
+        fault::point("destroy/engine-removing");
         for id in ids {
             let removed = engine.remove(&id).await;
             removed.map_err(|source| self.engine_failed("remove the container", entry, source))?;
         }
+        fault::point("destroy/engine-removed");
         Ok(())
     }
 }

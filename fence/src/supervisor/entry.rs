@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) directory: PathBuf,
     pub(super) life: tokio::sync::Mutex<()>,
     pub(super) destroying: AtomicBool,
+    /// The engine was asked to make it and has not said whether it did.
+    pub(super) unanswered: AtomicBool,
     pub(super) ports: Mutex<Vec<PortGuard>>,
     /// Attachments whose outputs a client may still come for, by stream id.
     pub(super) attachments: Mutex<HashMap<String, Arc<Attachment>>>,
@@ -53,6 +55,7 @@ impl Entry {
             directory,
             life: tokio::sync::Mutex::default(),
             destroying: AtomicBool::new(false),
+            unanswered: AtomicBool::new(false),
             ports: Mutex::new(ports),
             attachments: Mutex::default(),
             idle: watch::Sender::new(Idle { holds: 0, grace }),

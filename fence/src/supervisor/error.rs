@@ -68,10 +68,9 @@ pub enum Error {
         #[source]
         source: crate::inventory::Error,
     },
-    #[error("could not {attempt} for {handle}")]
+    #[error("could not {attempt}")]
     Network {
         attempt: &'static str,
-        handle: Handle,
         #[source]
         source: crate::network::Error,
     },

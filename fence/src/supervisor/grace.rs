@@ -14,13 +14,16 @@ impl Supervisor {
     /// Set the time without a client after which the container is destroyed, and begin it anew. 0 = never.
     pub async fn set_grace_time(&self, handle: &Handle, nanoseconds: u64) -> Result<()> {
         let entry = self.entry(handle)?;
-        entry
-            .change(&self.parts().inventory, |record| record.grace_time_ns = nanoseconds)
-            .await?;
-        entry
-            .idle
-            .send_modify(|idle| idle.grace = Duration::from_nanos(nanoseconds));
-        Ok(())
+        let inventory = self.parts().inventory.clone();
+        self.to_the_end(async move {
+            entry
+                .change(&inventory, |record| record.grace_time_ns = nanoseconds)
+                .await?;
+            let grace = Duration::from_nanos(nanoseconds);
+            entry.idle.send_modify(|idle| idle.grace = grace);
+            Ok(())
+        })
+        .await
     }
 
     /// Watch over one container's grace time for as long as it is there.

@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::process::init_failed;
 use super::{Error, Result, Supervisor};
 use crate::container::{ContainerInfo, Handle, MainInfo, ProcessId, ProcessSpec, State};
+use crate::fault;
 use crate::inventory::Record;
 
 /// How often TERM is sent again while stopping (Garden's own server does the same).
@@ -27,12 +28,19 @@ impl Supervisor {
     /// other is run beside it.
     pub async fn start(&self, handle: &Handle, command: Vec<String>) -> Result<ContainerInfo> {
         let entry = self.entry(handle)?;
+        let supervisor = self.clone();
+        self.to_the_end(async move { supervisor.start_entry(&entry, command).await })
+            .await
+    }
+
+    async fn start_entry(&self, entry: &Arc<Entry>, command: Vec<String>) -> Result<ContainerInfo> {
         let _life = entry.life.lock().await;
+        self.check_alive(entry)?;
         let main = entry.link.process(&ProcessId::main());
         if main.is_some_and(|main| main.exit().is_none()) {
             if !command.is_empty() && command != entry.record().main.command {
                 return Err(Error::WrongState {
-                    handle: handle.clone(),
+                    handle: entry.handle.clone(),
                     attempt: "start another command",
                     state: "running one already",
                 });
@@ -42,30 +50,38 @@ impl Supervisor {
             if !entry.record().started || entry.record().state != State::Active {
                 entry.change(&self.parts().inventory, note).await?;
             }
-            return Ok(self.describe(&entry));
+            return Ok(self.describe(entry));
         }
-        self.revive(&entry).await?;
-        self.spawn_main(&entry, command).await?;
+        let has_ended = entry.link.process(&ProcessId::main()).is_some();
+        if has_ended && entry.record().started {
+            // How the last one ended is recorded before it is forgotten.
+            self.note_stopped(entry, None).await?;
+        }
+        self.revive(entry).await?;
+        fault::point("start/first-process-runs");
+        self.spawn_main(entry, command).await?;
         entry
             .change(&self.parts().inventory, |record| record.state = State::Active)
             .await?;
-        Ok(self.describe(&entry))
+        fault::point("start/active");
+        Ok(self.describe(entry))
     }
 
     /// End all processes of a container: TERM, and KILL for what is left after a while; or KILL at once.
     pub async fn stop(&self, handle: &Handle, kill: bool) -> Result<()> {
         let entry = self.entry(handle)?;
         let supervisor = self.clone();
-        let stopped = tokio::spawn(async move {
+        self.to_the_end(async move {
             let _life = entry.life.lock().await;
             supervisor.stop_entry(&entry, kill).await
-        });
-        stopped.await.unwrap_or(Err(Error::NotReady("stopping")))
+        })
+        .await
     }
 
     /// The same, by whoever holds the entry's life.
     pub(super) async fn stop_entry(&self, entry: &Arc<Entry>, kill: bool) -> Result<()> {
-        match entry.record().state {
+        let state = entry.record().state;
+        match state {
             State::Active | State::Stopped => {}
             State::Creating | State::Lost | State::Destroying => {
                 return self.check_running(entry, "stop the processes");
@@ -76,7 +92,10 @@ impl Supervisor {
                 .await
                 .map_err(|error| init_failed(&entry.handle, error))?;
         }
-        self.note_stopped(entry, None).await
+        fault::point("stop/ended");
+        self.note_stopped(entry, None).await?;
+        fault::point("stop/recorded");
+        Ok(())
     }
 
     /// The container is stopped, for this reason where it is one to tell.
@@ -100,6 +119,7 @@ impl Supervisor {
             let deadline = Instant::now() + self.policy().stop_timeout;
             while Instant::now() < deadline {
                 link.signal_all(SIGTERM).await?;
+                fault::point("stop/asked");
                 let again = (Instant::now() + TERM_AGAIN).min(deadline);
                 if gone_before(link, again).await? {
                     return Ok(());
@@ -109,6 +129,7 @@ impl Supervisor {
         let deadline = Instant::now() + KILLED;
         while Instant::now() < deadline {
             link.signal_all(SIGKILL).await?;
+            fault::point("stop/killed");
             if gone_before(link, (Instant::now() + TERM_AGAIN).min(deadline)).await? {
                 return Ok(());
             }
@@ -120,7 +141,6 @@ impl Supervisor {
 
     /// See to it that the container's first process runs.
     async fn revive(&self, entry: &Arc<Entry>) -> Result<()> {
-        self.check_alive(entry)?;
         let id = ContainerId(entry.record().engine_id.clone());
         let seen = self.parts().engine.inspect(&id).await;
         let seen = seen.map_err(|source| self.engine_failed("look at the container", entry, source))?;
@@ -132,7 +152,8 @@ impl Supervisor {
     }
 
     fn check_alive(&self, entry: &Entry) -> Result<()> {
-        match entry.record().state {
+        let state = entry.record().state;
+        match state {
             State::Active | State::Stopped if !entry.is_being_destroyed() => Ok(()),
             _ => self.check_running(entry, "start the image's command"),
         }
@@ -141,9 +162,6 @@ impl Supervisor {
     /// Start the process `main`; the caller holds the entry's life.
     pub(super) async fn spawn_main(&self, entry: &Arc<Entry>, command: Vec<String>) -> Result<()> {
         let spec = main_spec(&entry.record(), command)?;
-        // The end of an earlier one was told; its name is needed.
-        let collected = entry.link.collect(&ProcessId::main()).await;
-        collected.map_err(|error| init_failed(&entry.handle, error))?;
         let command = [std::slice::from_ref(&spec.path), &spec.args].concat();
         let inventory = &self.parts().inventory;
         let before = entry.record().main.clone();
@@ -156,17 +174,27 @@ impl Supervisor {
             };
         };
         entry.change(inventory, started).await?;
-        match self.spawn(entry, spec).await {
-            Ok(attachment) => {
-                drop(attachment);
+        fault::point("start/main-recorded");
+        match self.spawn_anew(entry, spec).await {
+            Ok(()) => {
+                fault::point("start/main-spawned");
                 Ok(())
             }
             Err(error) => {
                 let undone = |record: &mut Record| (record.started, record.main) = (false, before);
                 entry.change(inventory, undone).await?;
+                fault::point("start/undone");
                 Err(error)
             }
         }
+    }
+
+    async fn spawn_anew(&self, entry: &Arc<Entry>, spec: ProcessSpec) -> Result<()> {
+        // The end of an earlier one was told; its name is needed.
+        let collected = entry.link.collect(&ProcessId::main()).await;
+        collected.map_err(|error| init_failed(&entry.handle, error))?;
+        fault::point("start/main-collected");
+        self.spawn(entry, spec).await.map(drop)
     }
 }
 

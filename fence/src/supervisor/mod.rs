@@ -15,7 +15,10 @@ mod policy;
 mod ports;
 mod process;
 mod properties;
+mod reconcile;
+mod repair;
 mod status;
+mod sweep;
 mod watch;
 
 #[cfg(test)]
@@ -24,6 +27,7 @@ mod pretend_init;
 pub(crate) mod tests;
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +38,7 @@ pub use entry::Hold;
 pub use error::{Error, Result};
 pub use policy::{ConfigState, Policy};
 pub use process::{Attachment, Chunk, OutputReader, ProcessControl, Stream};
+pub use repair::{Problem, RepairTimes};
 pub use status::{Capacity, NodeStatus, NodeVersion};
 
 use crate::container::{ContainerInfo, Handle, Properties, State};
@@ -42,6 +47,7 @@ use crate::init::InitBinary;
 use crate::inventory::{Inventory, Record};
 use crate::network::{Firewall, PortPool};
 use entry::Entry;
+use repair::Repairs;
 
 /// What a container's engine labels are called.
 pub const LABEL_INSTANCE: &str = "io.fence.instance";
@@ -62,6 +68,7 @@ pub struct Parts {
     pub policy: tokio::sync::watch::Receiver<Arc<Policy>>,
     pub node_name: String,
     pub node_id: String,
+    pub repair_times: RepairTimes,
 }
 
 /// The node's containers. Clones are the same supervisor.
@@ -81,6 +88,8 @@ struct Inner {
     reservations: AtomicU64,
     /// Records that could not be taken over at the start; tried again with every comparison.
     unadopted: Mutex<Vec<Record>>,
+    /// What is out of order and being put right.
+    repairs: Mutex<Repairs>,
     started_at: jiff::Timestamp,
 }
 
@@ -94,6 +103,7 @@ enum Slot {
 impl Supervisor {
     /// A supervisor that knows of no containers yet; see [`Supervisor::adopt`].
     pub fn new(parts: Parts) -> Supervisor {
+        let repairs = Mutex::new(Repairs::new(parts.repair_times));
         let inner = Inner {
             parts,
             table: Mutex::default(),
@@ -102,6 +112,7 @@ impl Supervisor {
             ready: AtomicBool::new(false),
             reservations: AtomicU64::new(0),
             unadopted: Mutex::default(),
+            repairs,
             started_at: jiff::Timestamp::now(),
         };
         Supervisor { inner: Arc::new(inner) }
@@ -152,6 +163,11 @@ impl Supervisor {
         entry.describe(&self.inner.parts.node_name)
     }
 
+    /// Do this to its end in a task of its own: a client that goes away must not leave anything half done.
+    async fn to_the_end<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        tokio::spawn(work).await.unwrap_or(Err(Error::NotReady("stopping")))
+    }
+
     fn parts(&self) -> &Parts {
         &self.inner.parts
     }
@@ -185,6 +201,14 @@ impl Supervisor {
         if table.get(handle).is_some_and(is_ours) {
             table.remove(handle);
         }
+    }
+
+    fn unadopted(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.inner.unadopted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn repairs(&self) -> MutexGuard<'_, Repairs> {
+        self.inner.repairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Handle, Slot>> {

@@ -7,28 +7,41 @@ use std::sync::atomic::Ordering;
 use super::entry::Entry;
 use super::{Error, Result, Supervisor};
 use crate::container::{Handle, PortMapping, State};
-use crate::network::{Forward, PortGuard};
+use crate::fault;
+use crate::network::{self, Forward, PortGuard};
 
 impl Supervisor {
     /// Lead a port of the node to one of a container. A host port of 0 is chosen, a container port of 0 is the same.
     pub async fn net_in(&self, handle: &Handle, wanted: PortMapping) -> Result<PortMapping> {
         let entry = self.entry(handle)?;
+        let supervisor = self.clone();
+        self.to_the_end(async move { supervisor.lead_port(&entry, wanted).await })
+            .await
+    }
+
+    async fn lead_port(&self, entry: &Arc<Entry>, wanted: PortMapping) -> Result<PortMapping> {
         let _life = entry.life.lock().await;
-        self.check_running(&entry, "lead a port into it")?;
+        self.check_running(entry, "lead a port into it")?;
         let (mapping, guard) = self.take_port(wanted)?;
+        fault::point("ports/taken");
         entry
             .change(&self.parts().inventory, |record| record.ports.push(mapping))
             .await?;
         entry.ports().push(guard);
+        fault::point("ports/recorded");
         match self.apply_forwards().await {
-            Ok(()) => Ok(mapping),
+            Ok(()) => {
+                fault::point("ports/rules-applied");
+                Ok(mapping)
+            }
             Err(error) => {
-                entry.ports().retain(|guard| guard.port() != mapping.host_port);
+                // The port stays bound for as long as the record has it.
                 entry
                     .change(&self.parts().inventory, |record| {
                         record.ports.retain(|port| *port != mapping)
                     })
                     .await?;
+                entry.ports().retain(|guard| guard.port() != mapping.host_port);
                 Err(error)
             }
         }
@@ -64,7 +77,6 @@ impl Supervisor {
         let _one = self.inner.forwarding.lock().await;
         let mut forwards = Vec::new();
         let mut gateway = None;
-        let mut subject = None;
         for entry in self.entries() {
             if entry.is_being_destroyed() {
                 continue;
@@ -77,7 +89,6 @@ impl Supervisor {
                 continue;
             }
             gateway = Some(via);
-            subject = Some(entry.handle.clone());
             forwards.extend(record.ports.iter().map(|port| Forward {
                 host_port: port.host_port,
                 address,
@@ -85,22 +96,33 @@ impl Supervisor {
             }));
         }
         let firewall = &self.parts().firewall;
-        let (Some(gateway), Some(handle)) = (gateway, subject) else {
-            if self.inner.filtered.swap(false, Ordering::AcqRel) {
-                // Rules that lead nowhere do no harm; the next change takes them away.
-                if let Err(error) = firewall.clear().await {
-                    tracing::warn!(%error, "could not remove the rules for ports");
-                }
-            }
-            return Ok(());
+        let Some(gateway) = gateway else {
+            return self.clear_forwards().await;
         };
         self.inner.filtered.store(true, Ordering::Release);
         let applied = firewall.apply(gateway, &forwards).await;
         applied.map_err(|source| Error::Network {
             attempt: "lead ports to containers",
-            handle,
             source,
         })
+    }
+
+    /// Nothing is led anywhere any more. A rule that stays would lead to whoever gets the address next.
+    async fn clear_forwards(&self) -> Result<()> {
+        if !self.inner.filtered.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match self.parts().firewall.clear().await {
+            Ok(()) => {}
+            // What is not installed has no rules either.
+            Err(network::Error::Missing { .. }) => {}
+            Err(source) => {
+                let attempt = "remove the rules that led ports to containers";
+                return Err(Error::Network { attempt, source });
+            }
+        }
+        self.inner.filtered.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// Let go of a container's ports.
@@ -108,8 +130,10 @@ impl Supervisor {
         let had = !entry.record().ports.is_empty();
         if had {
             self.apply_forwards().await?;
+            fault::point("destroy/rules-removed");
         }
         entry.ports().clear();
+        fault::point("destroy/ports-freed");
         Ok(())
     }
 }

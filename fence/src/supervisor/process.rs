@@ -9,6 +9,7 @@ use fence_init::protocol::{FailureKind, Rlimit, SpawnSpec, WindowSize as InitWin
 use super::entry::Entry;
 use super::{Error, Result, Supervisor};
 use crate::container::{ExitStatus, Handle, ProcessId, ProcessSpec, State, WindowSize};
+use crate::fault;
 use crate::init;
 
 pub use crate::init::{Chunk, Stream};
@@ -22,7 +23,10 @@ impl Supervisor {
         spec.check()?;
         let entry = self.entry(handle)?;
         self.check_running(&entry, "run a process")?;
-        self.spawn(&entry, spec).await
+        fault::point("run/spawning");
+        let attachment = self.spawn(&entry, spec).await?;
+        fault::point("run/spawned");
+        Ok(attachment)
     }
 
     /// Attach to a process that runs, or ended and whose end nobody was told yet.

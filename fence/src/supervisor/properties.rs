@@ -25,8 +25,10 @@ impl Supervisor {
         let mut properties = entry.record().properties.clone();
         properties.insert(key.to_owned(), value.clone());
         check_properties(&properties).map_err(|problem| Error::Spec(crate::container::SpecError(problem)))?;
-        let insert = |record: &mut crate::inventory::Record| drop(record.properties.insert(key.to_owned(), value));
-        entry.change(&self.parts().inventory, insert).await
+        let (inventory, key) = (self.parts().inventory.clone(), key.to_owned());
+        let insert = |record: &mut crate::inventory::Record| drop(record.properties.insert(key, value));
+        self.to_the_end(async move { entry.change(&inventory, insert).await })
+            .await
     }
 
     /// Remove a property. One that is not there is removed already.
@@ -35,8 +37,9 @@ impl Supervisor {
         if !entry.record().properties.contains_key(key) {
             return Ok(());
         }
-        entry
-            .change(&self.parts().inventory, |record| drop(record.properties.remove(key)))
+        let (inventory, key) = (self.parts().inventory.clone(), key.to_owned());
+        let remove = move |record: &mut crate::inventory::Record| drop(record.properties.remove(&key));
+        self.to_the_end(async move { entry.change(&inventory, remove).await })
             .await
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 
-use super::{ConfigState, Error, Result, Supervisor};
+use super::{ConfigState, Error, Problem, Result, Supervisor};
 use crate::container::State;
 use crate::image::KeeperStatus;
 
@@ -37,6 +37,8 @@ pub struct NodeStatus {
     pub config: ConfigState,
     pub image: KeeperStatus,
     pub containers: Counts,
+    /// What could not be cleaned up or put right yet, and is tried again.
+    pub problems: Vec<Problem>,
 }
 
 /// The engine at this moment.
@@ -90,6 +92,7 @@ impl Supervisor {
             config: policy.config.clone(),
             image: parts.images.status(),
             containers: self.counts(policy.max_containers),
+            problems: self.repairs().problems(),
         }
     }
 

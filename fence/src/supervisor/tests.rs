@@ -10,7 +10,7 @@ use engine::Engine;
 use engine::fake::{Fake, Step};
 use tokio::sync::watch;
 
-use super::{Chunk, Error, Parts, Policy, Stream, Supervisor, pretend_init};
+use super::{Chunk, Error, Parts, Policy, RepairTimes, Stream, Supervisor, pretend_init};
 use crate::container::{
     ContainerSpec, ImageSource, PortMapping, ProcessId, ProcessSpec, Properties, State, WindowSize,
 };
@@ -18,6 +18,8 @@ use crate::image::{Keeper, Wanted};
 use crate::init::InitBinary;
 use crate::inventory::Inventory;
 use crate::network::{FakeFirewall, PortPool};
+
+mod recovery;
 
 struct Configured;
 
@@ -98,6 +100,11 @@ fn supervisor(
         policy: policy.subscribe(),
         node_name: "n1".into(),
         node_id: "id-of-n1".into(),
+        repair_times: RepairTimes {
+            grace: Duration::from_millis(50),
+            first: Duration::from_millis(20),
+            longest: Duration::from_secs(60),
+        },
     })
 }
 

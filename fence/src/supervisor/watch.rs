@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use engine::{ContainerId, Event, EventKind};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Supervisor;
 use super::entry::Entry;
@@ -35,6 +36,9 @@ impl Supervisor {
     async fn main_may_have_ended(&self, entry: &Arc<Entry>) {
         let _life = entry.life.lock().await;
         self.stop_after_main(entry).await;
+        if let Err(error) = self.settle_main(entry).await {
+            tracing::warn!(handle = %entry.handle, error = error.chain(), "could not record how its main process is");
+        }
     }
 
     /// The same, by whoever holds the entry's life.
@@ -64,6 +68,7 @@ impl Supervisor {
     /// The engine answers again after it was away: what it could not give may be there now.
     pub fn engine_is_back(&self) {
         self.parts().images.nudge();
+        self.repairs().try_again(Instant::now());
     }
 
     fn by_engine_id(&self, id: &ContainerId) -> Option<Arc<Entry>> {

@@ -52,6 +52,22 @@ pub struct Status {
     pub image: ImageStatus,
     /// How many containers there are.
     pub containers: ContainerCounts,
+    /// What fence could not clean up or put right yet.
+    pub problems: Vec<Repair>,
+}
+
+/// Something that fence tries again until it is right.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Repair {
+    /// What is not right.
+    pub what: String,
+    /// Why fence could not put it right.
+    pub why: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// How often it was tried.
+    pub tries: u32,
 }
 
 /// Docker, as fence sees it.

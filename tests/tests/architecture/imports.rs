@@ -58,6 +58,7 @@ const FENCE: &[Module] = &[
         crates: &[],
         never: IO,
     },
+    FAULT,
     Module {
         name: "container",
         modules: &[],
@@ -131,12 +132,23 @@ const FENCE: &[Module] = &[
 ];
 
 /// Modules of the daemon that every other may use, since they know none.
-const FOR_ALL: &[Module] = &[Module {
-    name: "chain",
+const FOR_ALL: &[Module] = &[
+    Module {
+        name: "chain",
+        modules: &[],
+        crates: &[],
+        never: IO,
+    },
+    FAULT,
+];
+
+/// Places at which a test kills the daemon.
+const FAULT: Module = Module {
+    name: "fault",
     modules: &[],
     crates: &[],
-    never: IO,
-}];
+    never: HTTP,
+};
 
 /// Faces of the daemon that may also be clients of the config tree.
 const FACES_WITH_CONFIG: &[&str] = &["fence/src/http/actions", "fence/src/http/console"];

@@ -121,6 +121,11 @@ fn of_fence(fence: &FenceStatus) -> Vec<Problem> {
             .iter()
             .map(|reason| problem(reason.clone(), "kato config schema fence")),
     );
+    problems.extend(fence.problems.iter().map(|repair| {
+        let since = repair.since.map(|since| format!(" since {since}")).unwrap_or_default();
+        let what = format!("{}{since}: {}; fence tries again", repair.what, repair.why);
+        problem(what, "kato process list")
+    }));
     problems
 }
 
@@ -165,6 +170,8 @@ mod tests {
     use cluster::config::Name;
     use cluster::nodes::DockerSettings;
     use cluster::process::State;
+
+    use crate::fence_api::wire::Repair;
 
     fn node() -> NodeFile {
         NodeFile::micro(&Name::new("one").unwrap(), DockerSettings::default())
@@ -292,6 +299,22 @@ mod tests {
             fence_problem: String::new(),
         };
         assert_eq!(judge(&node(), &report, &Err("gone".into()), None).len(), 1);
+    }
+
+    #[test]
+    fn what_fence_cannot_put_right_is_a_problem() {
+        let mut fence = good_fence();
+        fence.problems = vec![Repair {
+            what: "container web could not be removed".into(),
+            why: "no space left".into(),
+            since: "2026-01-02T03:04:05Z".parse().ok(),
+            tries: 3,
+        }];
+        let problems = judged(Some(fence), vec![running(Process::Fence)]);
+        assert_eq!(
+            problems[0].problem,
+            "container web could not be removed since 2026-01-02T03:04:05Z: no space left; fence tries again"
+        );
     }
 
     #[test]
