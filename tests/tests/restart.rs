@@ -1,7 +1,7 @@
 //! The daemon comes and goes; containers, processes, their output and exit codes stay.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 use std::thread;
 
@@ -304,6 +304,44 @@ fn an_open_command_goes_on_through_an_administrators_restart() -> Story {
     let lines = numbered_run_across(&node, || drop(node.kato(&["process", "restart", "fence"]).ok()))?;
     assert_eq!(lines, (0..LINES).collect::<Vec<_>>());
     assert_ne!(node.fence_pid(), before);
+    Ok(())
+}
+
+#[test]
+fn input_of_an_open_command_arrives_once_through_kills() -> Story {
+    let node = Node::fence_only();
+    let web = container(&node)?;
+    let slowly = "while dd bs=64k count=1 status=none of=/tmp/piece && [ -s /tmp/piece ]; do cat /tmp/piece; usleep 20000; done; exit 6";
+    let mut kato = node.kato_command(&["container", "run", &web.handle, "--", "sh", "-c", slowly]);
+    let mut child = kato.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let all: Vec<u8> = (0..700_000)
+        .flat_map(|number| format!("{number}\n").into_bytes())
+        .collect();
+    let mut stdin = child.stdin.take().context("kato has no stdin")?;
+    let mut stdout = child.stdout.take().context("kato has no stdout")?;
+    let got = thread::scope(|scope| {
+        let feeding = scope.spawn(|| stdin.write_all(&all).map(|()| drop(stdin)));
+        let mut got = vec![0; 200_000];
+        for _ in 0..4 {
+            let end = got.len();
+            stdout.read_exact(&mut got[end - 200_000..])?;
+            node.kill_fence();
+            node.start_fence();
+            got.resize(end + 200_000, 0);
+        }
+        got.truncate(got.len() - 200_000);
+        stdout.read_to_end(&mut got)?;
+        feeding.join().expect("the feeder does not panic")?;
+        anyhow::Ok(got)
+    })?;
+    assert_eq!(command::wait(&mut child, LIMIT), Some(6));
+    let differs = got.iter().zip(&all).position(|(got, sent)| got != sent);
+    assert!(
+        got == all,
+        "{} bytes of {} came back, the first other one at {differs:?}",
+        got.len(),
+        all.len()
+    );
     Ok(())
 }
 

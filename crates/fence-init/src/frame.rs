@@ -15,6 +15,8 @@ const LENGTH: usize = 4;
 const OUTPUT_HEAD: usize = 5;
 /// What stands between the kind byte and the data of an input frame: the process.
 const INPUT_HEAD: usize = 4;
+/// The length of what names a source, and of a place in its input.
+const OFFSET: usize = 8;
 
 /// Why bytes are no frame, or something cannot be made one.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,13 @@ pub enum Frame {
     },
     /// Input for a process.
     Input { process: u32, data: Vec<u8> },
+    /// Input for a process, of which it may have a part already.
+    InputFrom {
+        process: u32,
+        source: u64,
+        from: u64,
+        data: Vec<u8>,
+    },
 }
 
 /// Turns bytes, as they come, into frames. Holds at most one frame and what was pushed with its end, as long as
@@ -132,6 +141,17 @@ fn parse(body: &[u8]) -> Result<Frame, Error> {
             process: u32::from_be_bytes(*process),
             data: data.to_vec(),
         })
+    } else if kind == Kind::InputFrom as u8 {
+        let (process, rest) = rest.split_first_chunk::<INPUT_HEAD>().ok_or_else(too_short)?;
+        let (source, rest) = rest.split_first_chunk::<OFFSET>().ok_or_else(too_short)?;
+        let (from, data) = rest.split_first_chunk::<OFFSET>().ok_or_else(too_short)?;
+        check_data(data)?;
+        Ok(Frame::InputFrom {
+            process: u32::from_be_bytes(*process),
+            source: u64::from_be_bytes(*source),
+            from: u64::from_be_bytes(*from),
+            data: data.to_vec(),
+        })
     } else {
         Err(Error::UnknownKind(kind))
     }
@@ -169,6 +189,16 @@ pub fn encode_output(attachment: u32, stream: Stream, data: &[u8]) -> Result<Vec
 pub fn encode_input(process: u32, data: &[u8]) -> Result<Vec<u8>, Error> {
     check_data(data)?;
     encode(Kind::Input, &process.to_be_bytes(), data)
+}
+
+/// Input of a source as a frame. Fails where `data` is longer than [`MAX_DATA`].
+pub fn encode_input_from(process: u32, source: u64, from: u64, data: &[u8]) -> Result<Vec<u8>, Error> {
+    check_data(data)?;
+    let mut head = [0; INPUT_HEAD + 2 * OFFSET];
+    head[..INPUT_HEAD].copy_from_slice(&process.to_be_bytes());
+    head[INPUT_HEAD..INPUT_HEAD + OFFSET].copy_from_slice(&source.to_be_bytes());
+    head[INPUT_HEAD + OFFSET..].copy_from_slice(&from.to_be_bytes());
+    encode(Kind::InputFrom, &head, data)
 }
 
 fn encode(kind: Kind, head: &[u8], payload: &[u8]) -> Result<Vec<u8>, Error> {
@@ -224,7 +254,8 @@ mod tests {
 
     #[test]
     fn empty_frames_short_heads_and_unknown_bytes_are_refused() {
-        let bad: [&[u8]; 6] = [
+        let bad: [&[u8]; 7] = [
+            &[3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             &[],
             &[9],
             &[1, 0, 0],
@@ -264,6 +295,14 @@ mod tests {
                 }
             }),
             (any::<u32>(), data()).prop_map(|(process, data)| Frame::Input { process, data }),
+            (any::<u32>(), any::<u64>(), any::<u64>(), data()).prop_map(|(process, source, from, data)| {
+                Frame::InputFrom {
+                    process,
+                    source,
+                    from,
+                    data,
+                }
+            }),
         ]
     }
 
@@ -276,6 +315,12 @@ mod tests {
                 data,
             } => encode_output(*attachment, *stream, data),
             Frame::Input { process, data } => encode_input(*process, data),
+            Frame::InputFrom {
+                process,
+                source,
+                from,
+                data,
+            } => encode_input_from(*process, *source, *from, data),
         }
         .unwrap()
     }

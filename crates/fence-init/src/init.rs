@@ -224,6 +224,18 @@ impl Init {
                 }
                 Ok(())
             }
+            Frame::InputFrom {
+                process,
+                source,
+                from,
+                data,
+            } => {
+                if let Some(known) = self.table.get(process) {
+                    known.input.receive_from(source, from, &data).map_err(|_| Lost)?;
+                    self.outbox.input_changed(process);
+                }
+                Ok(())
+            }
             Frame::Output { .. } => Err(Lost),
         }
     }
@@ -234,6 +246,7 @@ impl Init {
             protocol: VERSION,
             build: BUILD.into(),
             processes,
+            input_sources: true,
         })
     }
 

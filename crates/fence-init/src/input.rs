@@ -2,7 +2,8 @@
 //! standard input.
 //!
 //! Offsets count the bytes that came over the present connection, so a fence that was restarted begins at 0 again.
-//! What an earlier one sent and the process has not read yet stays in front.
+//! What an earlier one sent and the process has not read yet stays in front. Who sends input may name itself, so that what
+//! it sends again over the next connection is not passed on twice.
 
 use std::collections::VecDeque;
 
@@ -14,6 +15,8 @@ use crate::poll::Watched;
 /// The most that waits for one process, in bytes: a window each of a few connections. A process that reads nothing
 /// all that time loses what comes beyond.
 const KEEP: usize = 4 * STDIN_WINDOW as usize;
+/// How many sources are remembered; beyond it the one that was heard longest ago is forgotten.
+const SOURCES: usize = 64;
 /// What ends the input of a terminal.
 const END_OF_FILE: u8 = 0x04;
 
@@ -31,6 +34,8 @@ pub struct Input {
     received: u64,
     told: u64,
     closing: bool,
+    /// Those who send, with how much of each has come; the last one heard is the last.
+    sources: VecDeque<(u64, u64)>,
 }
 
 impl Input {
@@ -43,15 +48,42 @@ impl Input {
             received: 0,
             told: 0,
             closing: false,
+            sources: VecDeque::new(),
         }
     }
 
     /// Takes in what the peer sent; once the process cannot read any more it is thrown away.
     pub fn receive(&mut self, data: &[u8]) -> Result<(), Overrun> {
+        self.take(data, 0)
+    }
+
+    /// The same from a source that counts what it sends, where `data` begins at this place.
+    pub fn receive_from(&mut self, source: u64, from: u64, data: &[u8]) -> Result<(), Overrun> {
+        let upto = self.has_of(source);
+        let known = usize::try_from(upto.saturating_sub(from)).map_or(data.len(), |known| known.min(data.len()));
+        self.take(data, known)?;
+        self.sources.retain(|(name, _)| *name != source);
+        if self.sources.len() == SOURCES {
+            self.sources.pop_front();
+        }
+        self.sources
+            .push_back((source, upto.max(from.saturating_add(data.len() as u64))));
+        Ok(())
+    }
+
+    /// How much has come from a source.
+    pub fn has_of(&self, source: u64) -> u64 {
+        let found = self.sources.iter().find(|(name, _)| *name == source);
+        found.map_or(0, |(_, upto)| *upto)
+    }
+
+    /// Takes in what comes after the first `known` bytes.
+    fn take(&mut self, data: &[u8], known: usize) -> Result<(), Overrun> {
         self.received += data.len() as u64;
         if self.received > self.told + STDIN_WINDOW {
             return Err(Overrun);
         }
+        let data = &data[known..];
         if self.sink.is_some() && !self.closing && self.queue.len() + data.len() <= KEEP {
             self.queue.extend(data);
         }
@@ -188,6 +220,30 @@ mod tests {
         }
         assert!(passed < STDIN_WINDOW);
         assert_eq!(input.ack(), Some(5));
+    }
+
+    #[test]
+    fn what_a_source_sends_again_is_passed_on_once() {
+        let (_poll, mut input, far) = input(false);
+        input.receive_from(7, 0, b"hello").unwrap();
+        input.receive_from(8, 0, b"+").unwrap();
+        input.reset();
+        assert_eq!((input.has_of(7), input.has_of(8), input.has_of(9)), (5, 1, 0));
+        input.receive_from(7, 2, b"llo world").unwrap();
+        input.receive_from(7, 0, b"hello").unwrap();
+        assert_eq!(read(&far).unwrap(), b"hello+ world");
+        assert_eq!((input.has_of(7), input.ack()), (11, Some(14)));
+    }
+
+    #[test]
+    fn so_many_sources_are_remembered_and_those_heard_last() {
+        let (_poll, mut input, _far) = input(false);
+        for source in 0..=SOURCES as u64 {
+            input.receive_from(source, 0, b"x").unwrap();
+            input.receive_from(0, 0, b"x").unwrap();
+        }
+        assert_eq!((input.has_of(0), input.has_of(1), input.has_of(2)), (1, 0, 1));
+        assert_eq!(input.receive_from(0, u64::MAX, b"xx"), Ok(()));
     }
 
     #[test]

@@ -48,6 +48,10 @@ pub enum Kind {
     Output = 1,
     /// Fence to init: `process: u32 BE` (the number from [`FromInit::Spawned`]), bytes of input.
     Input = 2,
+    /// Fence to init, where it said [`FromInit::Hello`] with `input_sources`: `process: u32 BE`, `source: u64 BE`,
+    /// `from: u64 BE`, bytes of input. A source is somebody who sends input and may send it again after fence was lost;
+    /// `from` counts its bytes. What init has of it is passed over; as to windows it counts like any other input.
+    InputFrom = 3,
 }
 
 /// One of a process's two outputs; with a tty all output is [`Stream::Stdout`].
@@ -62,7 +66,7 @@ pub enum Stream {
 }
 
 /// Fence's messages. `seq` is echoed by the answer ([`FromInit::Spawned`], [`FromInit::Attached`],
-/// [`FromInit::Done`] or [`FromInit::Failed`]); messages without one have no answer.
+/// [`FromInit::InputSource`], [`FromInit::Done`] or [`FromInit::Failed`]); messages without one have no answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToInit {
@@ -95,6 +99,8 @@ pub enum ToInit {
         columns: u16,
         rows: u16,
     },
+    /// Ask how much of its input a process has from a source, see [`Kind::InputFrom`].
+    InputSource { seq: u64, process: u32, source: u64 },
     /// Forget an exited process: its exit code and output were delivered. Streams still attached end, see
     /// [`FromInit::StreamEnd`]. Unknown ids are fine.
     Collect { id: String },
@@ -111,6 +117,9 @@ pub enum FromInit {
         protocol: u32,
         build: String,
         processes: Vec<ProcessEntry>,
+        /// Whether init knows [`Kind::InputFrom`]; the first builds of this protocol do not.
+        #[serde(default)]
+        input_sources: bool,
     },
     /// The process runs (its exec succeeded). `pid` is in the container's own numbering.
     Spawned { seq: u64, process: u32, pid: i32 },
@@ -132,6 +141,8 @@ pub enum FromInit {
         processes: Vec<ProcessEntry>,
         others: u32,
     },
+    /// The process has all input of that source before `upto`.
+    InputSource { seq: u64, upto: u64 },
     /// Refused or failed; nothing was changed.
     Failed { seq: u64, error: Failure },
     /// A process ended.

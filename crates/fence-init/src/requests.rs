@@ -54,6 +54,12 @@ impl Init {
                 let done = self.resize(&id, WindowSize { columns, rows });
                 self.answer(seq, done.map(|()| FromInit::Done { seq }))
             }
+            ToInit::InputSource { seq, process, source } => {
+                let known = self.table.get(process).map(|known| known.input.has_of(source));
+                // What is not there reads nothing, and needs nothing again.
+                let upto = known.unwrap_or(0);
+                self.link.send(&FromInit::InputSource { seq, upto })
+            }
             ToInit::Collect { id } => {
                 let told = self.table.collect(&id);
                 self.link.send_each(&told)

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::supervisor::{ProcessControl, Result};
+use crate::supervisor::{InputSource, ProcessControl, Result, Written};
 
 /// How much input waits for the process, in bytes.
 pub(super) const WINDOW: u32 = 256 * 1024;
@@ -40,10 +40,19 @@ pub(super) struct Waiting {
     left: CancellationToken,
     /// When the client has left: how long its input may still wait.
     until: Option<Instant>,
+    source: Option<InputSource>,
 }
 
-/// A line with nobody in it.
-pub(super) fn line() -> (Feed, Waiting) {
+/// A piece that is on its way to the process.
+pub(super) struct Passed {
+    /// Its length, in bytes.
+    pub(super) bytes: u64,
+    /// Where it ends; none for the end of the input.
+    pub(super) written: Option<Written>,
+}
+
+/// A line with nobody in it, for the input of this source where the client named one.
+pub(super) fn line(source: Option<InputSource>) -> (Feed, Waiting) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let room = Arc::new(Semaphore::new(WINDOW as usize));
     let left = CancellationToken::new();
@@ -59,6 +68,7 @@ pub(super) fn line() -> (Feed, Waiting) {
             room,
             left,
             until: None,
+            source,
         },
     )
 }
@@ -85,23 +95,23 @@ impl Feed {
 }
 
 impl Waiting {
-    /// Give the process the next piece, at its own pace. Returns its length, or why it did not get it; `None` = nothing
-    /// more will come.
-    pub(super) async fn pass_on(&mut self, control: &ProcessControl) -> Option<Result<usize>> {
+    /// Send the process the next piece, at its own pace. Returns why it was not sent, if it was not; `None` = nothing more
+    /// will come.
+    pub(super) async fn pass_on(&mut self, control: &ProcessControl) -> Option<Result<Passed>> {
         let overdue = async {
             self.left.cancelled().await;
             let until = *self.until.get_or_insert_with(|| Instant::now() + AFTERWARDS);
             tokio::time::sleep_until(until).await;
         };
-        let (passed, done) = tokio::select! {
+        let done = tokio::select! {
             biased;
-            next = give(&mut self.queue, &self.room, control) => next?,
+            next = give(&mut self.queue, &self.room, control, self.source.as_mut()) => next?,
             () = overdue => return None,
         };
         if let Err(error) = &done {
             tracing::debug!("could not pass on a client's input: {}", error.chain());
         }
-        Some(done.map(|()| passed))
+        Some(done)
     }
 }
 
@@ -109,14 +119,24 @@ async fn give(
     queue: &mut mpsc::UnboundedReceiver<Piece>,
     room: &Semaphore,
     control: &ProcessControl,
-) -> Option<(usize, Result<()>)> {
-    match queue.recv().await? {
-        Piece::End => Some((0, control.close_input().await)),
-        Piece::Data(data, size) => {
-            let length = data.len();
-            let done = control.write(data).await;
-            room.add_permits(size as usize);
-            Some((length, done))
+    source: Option<&mut InputSource>,
+) -> Option<Result<Passed>> {
+    Some(match queue.recv().await? {
+        Piece::End => {
+            let ended = control.close_input().await;
+            ended.map(|()| Passed {
+                bytes: 0,
+                written: None,
+            })
         }
-    }
+        Piece::Data(data, size) => {
+            let bytes = data.len() as u64;
+            let written = control.write(data, source).await;
+            room.add_permits(size as usize);
+            written.map(|written| Passed {
+                bytes,
+                written: Some(written),
+            })
+        }
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use fence_init::protocol::{MAX_DATA, Stream, ToInit};
+use fence_init::protocol::{FromInit, MAX_DATA, Stream, ToInit};
 
 use super::output::OutputReader;
 use super::process::Process;
@@ -96,6 +96,24 @@ impl Attachment {
     }
 }
 
+/// Who sends input, and may send it again after fence was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputSource {
+    pub(super) name: u64,
+    pub(super) at: u64,
+}
+
+impl InputSource {
+    /// Where in the whole of its input the next piece begins.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+}
+
+/// A place in the input of a process, as far as this connection to its init goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Written(u64);
+
 /// What can be done to a process by whoever is attached to it.
 #[derive(Clone)]
 pub struct ProcessControl {
@@ -104,18 +122,49 @@ pub struct ProcessControl {
 }
 
 impl ProcessControl {
-    /// Pass on input; waits while the process does not read. What comes after its end is thrown away.
-    pub async fn write(&self, mut data: Bytes) -> Result<()> {
+    /// Pass on input, of a source where one is given; waits while the process does not read. What comes after its end is
+    /// thrown away.
+    pub async fn write(&self, mut data: Bytes, mut source: Option<&mut InputSource>) -> Result<Written> {
+        let mut written = Written(0);
         while !data.is_empty() {
             let part = data.split_to(data.len().min(MAX_DATA));
             let Ok(room) = self.process.input_window.acquire_many(part.len() as u32).await else {
-                return Ok(());
+                break;
             };
             room.forget();
-            self.process.input_sent(part.len() as u64);
-            self.session.input(self.process.number, &part)?;
+            let length = part.len() as u64;
+            written = Written(self.process.input_sent(length));
+            match &mut source {
+                Some(source) => {
+                    self.session.input_from(self.process.number, source, &part)?;
+                    source.at += length;
+                }
+                None => self.session.input(self.process.number, &part)?,
+            }
         }
-        Ok(())
+        Ok(written)
+    }
+
+    /// Wait until init has passed on what was written until then, or nobody will ever read it.
+    pub async fn passed_on(&self, written: Written) {
+        self.process.input_passed(written.0).await;
+    }
+
+    /// The source of this name with what the process has of its input; `None` where its init knows of no sources.
+    pub async fn input_source(&self, name: u64) -> Result<Option<InputSource>> {
+        if !self.session.knows_input_sources() {
+            return Ok(None);
+        }
+        let process = self.process.number;
+        let ask = |seq| ToInit::InputSource {
+            seq,
+            process,
+            source: name,
+        };
+        match self.session.ask(ask).await? {
+            FromInit::InputSource { upto, .. } => Ok(Some(InputSource { name, at: upto })),
+            _ => Err(Error::Unreachable("it gave an answer to another question".into())),
+        }
     }
 
     /// The input has come to its end.

@@ -14,7 +14,7 @@ mod output;
 mod process;
 mod session;
 
-pub use attachment::{Attachment, ProcessControl};
+pub use attachment::{Attachment, InputSource, ProcessControl, Written};
 pub use binary::InitBinary;
 pub use error::{Error, Result};
 pub use fence_init::protocol::{Exit, Stream};

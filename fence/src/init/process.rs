@@ -22,6 +22,8 @@ pub struct Process {
     /// How many bytes may be sent beyond what init has passed on.
     pub(super) input_window: Semaphore,
     input: Mutex<Input>,
+    /// How much of the input of this connection init has passed on.
+    input_passed: watch::Sender<u64>,
     /// Attachments that live.
     attachments: watch::Sender<usize>,
     /// Its container ended with it: no more output will ever come.
@@ -44,6 +46,7 @@ impl Process {
             exit: watch::Sender::new(exit),
             input_window: Semaphore::new(STDIN_WINDOW as usize),
             input: Mutex::default(),
+            input_passed: watch::Sender::new(0),
             attachments: watch::Sender::new(0),
             vanished: AtomicBool::new(false),
         }
@@ -107,8 +110,21 @@ impl Process {
         let _ = self.attachments.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    pub(super) fn input_sent(&self, bytes: u64) {
-        self.input().sent += bytes;
+    /// So much more is on its way. Gives how much that is altogether.
+    pub(super) fn input_sent(&self, bytes: u64) -> u64 {
+        let mut input = self.input();
+        input.sent += bytes;
+        input.sent
+    }
+
+    /// Wait until init has passed on so much of what was sent to it, or nobody will ever read it.
+    pub(super) async fn input_passed(&self, upto: u64) {
+        let mut passed = self.input_passed.subscribe();
+        tokio::select! {
+            // The sender lives in self, so this cannot fail.
+            _ = passed.wait_for(|passed| *passed >= upto) => {}
+            _ = self.wait() => {}
+        }
     }
 
     /// Init has passed on all input before `upto`, counted since the connection began. False where it cannot have.
@@ -119,6 +135,7 @@ impl Process {
         }
         self.input_window.add_permits((upto - input.acked) as usize);
         input.acked = upto;
+        self.input_passed.send_replace(upto);
         true
     }
 

@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
+use super::attachment::InputSource;
 use super::output::{Item, Outlet};
 use super::{Error, Result};
 
@@ -43,6 +44,7 @@ struct Inner {
     out: mpsc::UnboundedSender<Vec<u8>>,
     seq: AtomicU64,
     attachment: std::sync::atomic::AtomicU32,
+    input_sources: bool,
     state: Mutex<State>,
 }
 
@@ -67,7 +69,10 @@ impl Session {
         };
         match frame::message(&json) {
             Ok(FromInit::Hello {
-                protocol, processes, ..
+                protocol,
+                processes,
+                input_sources,
+                ..
             }) if protocol >= 1 && protocol <= VERSION => {
                 if processes.len() > MAX_LISTED {
                     return Err(unreachable_because("it lists more processes than can be"));
@@ -77,6 +82,7 @@ impl Session {
                     out,
                     seq: AtomicU64::new(1),
                     attachment: std::sync::atomic::AtomicU32::new(1),
+                    input_sources,
                     state: Mutex::default(),
                 };
                 let session = Session { inner: Arc::new(inner) };
@@ -153,6 +159,18 @@ impl Session {
         self.inner.out.send(frame).map_err(|_| lost())
     }
 
+    /// Whether init passes over what it has of a source's input.
+    pub(super) fn knows_input_sources(&self) -> bool {
+        self.inner.input_sources
+    }
+
+    /// The same for input of a source.
+    pub(super) fn input_from(&self, process: u32, source: &InputSource, data: &Bytes) -> Result<()> {
+        let frame = frame::encode_input_from(process, source.name, source.at, data);
+        let frame = frame.map_err(|error| Error::Unreachable(error.to_string()))?;
+        self.inner.out.send(frame).map_err(|_| lost())
+    }
+
     /// Send a request and wait for its answer.
     pub(super) async fn ask(&self, request: impl FnOnce(u64) -> ToInit) -> Result<FromInit> {
         let seq = self.inner.seq.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +224,7 @@ impl Session {
                 Ok(message) => self.message(message),
                 Err(_) => Err("it sent a message that makes no sense"),
             },
-            Frame::Input { .. } => Err("it sent input"),
+            Frame::Input { .. } | Frame::InputFrom { .. } => Err("it sent input"),
         }
     }
 
@@ -249,6 +267,7 @@ impl Session {
             | FromInit::Attached { seq, .. }
             | FromInit::Done { seq }
             | FromInit::Listed { seq, .. }
+            | FromInit::InputSource { seq, .. }
             | FromInit::Failed { seq, .. } => {
                 // Whoever asked may have given up.
                 if let Some(waiter) = self.state().answers.remove(&seq) {

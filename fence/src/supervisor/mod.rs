@@ -37,7 +37,7 @@ use engine::Engine;
 pub use entry::Hold;
 pub use error::{Error, Result};
 pub use policy::{ConfigState, Policy};
-pub use process::{Attachment, Chunk, OutputReader, ProcessControl, Stream};
+pub use process::{Attachment, Chunk, InputSource, OutputReader, ProcessControl, Stream, Written};
 pub use repair::{Problem, RepairTimes};
 pub use status::{Capacity, NodeStatus, NodeVersion};
 

@@ -53,6 +53,9 @@ struct Process {
     output: Vec<u8>,
     /// How much of it was acknowledged.
     acked: u64,
+    /// Input of this connection, and all of each source.
+    received: u64,
+    sources: HashMap<u64, u64>,
     exit: Option<Exit>,
     attachment: u32,
     /// The outputs somebody reads.
@@ -62,12 +65,14 @@ struct Process {
 impl Pretended {
     async fn serve(&mut self, stream: &mut UnixStream) -> std::io::Result<()> {
         let processes = self.list();
+        self.processes.values_mut().for_each(|p| p.received = 0);
         send(
             stream,
             &FromInit::Hello {
                 protocol: VERSION,
                 build: "pretended".into(),
                 processes,
+                input_sources: true,
             },
         )
         .await?;
@@ -83,6 +88,17 @@ impl Pretended {
                 match frame {
                     Frame::Control(json) => self.take(stream, frame::message(&json).unwrap()).await?,
                     Frame::Input { process, data } => self.input(stream, process, &data).await?,
+                    Frame::InputFrom {
+                        process,
+                        source,
+                        from,
+                        data,
+                    } => {
+                        if let Some(p) = self.processes.values_mut().find(|p| p.number == process) {
+                            assert_eq!(p.sources.insert(source, from + data.len() as u64).unwrap_or(0), from);
+                        }
+                        self.input(stream, process, &data).await?;
+                    }
                     Frame::Output { .. } => panic!("fence sent output"),
                 }
             }
@@ -155,6 +171,11 @@ impl Pretended {
                 self.processes.remove(&id);
                 Ok(())
             }
+            ToInit::InputSource { seq, process, source } => {
+                let known = self.processes.values().find(|p| p.number == process);
+                let upto = known.and_then(|p| p.sources.get(&source)).copied().unwrap_or(0);
+                send(stream, &FromInit::InputSource { seq, upto }).await
+            }
             ToInit::Resize { seq, .. } => send(stream, &FromInit::Done { seq }).await,
             ToInit::CloseInput { process } => {
                 let id = self
@@ -208,6 +229,8 @@ impl Pretended {
             path: spec.path,
             output,
             acked: 0,
+            received: 0,
+            sources: HashMap::new(),
             exit: None,
             attachment,
             opened: Vec::new(),
@@ -236,6 +259,7 @@ impl Pretended {
         if process.path == "deaf" {
             return Ok(());
         }
+        process.received += data.len() as u64;
         process.output.extend(if process.path == "cat" { data } else { b"" });
         if process.path == "cat" && process.opened.contains(&Stream::Stdout) {
             stream
@@ -246,7 +270,7 @@ impl Pretended {
             stream,
             &FromInit::InputAck {
                 process: number,
-                upto: data.len() as u64,
+                upto: process.received,
             },
         )
         .await

@@ -12,7 +12,7 @@ use crate::container::{ExitStatus, Handle, ProcessId, ProcessSpec, State, Window
 use crate::fault;
 use crate::init;
 
-pub use crate::init::{Chunk, Stream};
+pub use crate::init::{Chunk, InputSource, Stream, Written};
 
 /// How long the outputs of an attachment whose process has ended can still be fetched by their stream id.
 const KEEP_OUTPUTS: Duration = Duration::from_secs(60);
@@ -261,10 +261,24 @@ pub struct ProcessControl {
 }
 
 impl ProcessControl {
-    /// Pass on input; waits while the process does not read.
-    pub async fn write(&self, data: Bytes) -> Result<()> {
+    /// Pass on input, of a source where one is given; waits while the process does not read.
+    pub async fn write(&self, data: Bytes, source: Option<&mut InputSource>) -> Result<Written> {
         self.control
-            .write(data)
+            .write(data, source)
+            .await
+            .map_err(|error| init_failed(&self.handle, error))
+    }
+
+    /// Wait until the container's first process has passed on what was written until then, or nobody will ever read it.
+    pub async fn passed_on(&self, written: Written) {
+        self.control.passed_on(written).await;
+    }
+
+    /// The source of this name with what the process has of its input, which it is not given twice; `None` where its
+    /// container's first process is too old for it.
+    pub async fn input_source(&self, name: u64) -> Result<Option<InputSource>> {
+        self.control
+            .input_source(name)
             .await
             .map_err(|error| init_failed(&self.handle, error))
     }

@@ -516,13 +516,13 @@ async fn what_comes_for_an_ended_process_is_passed_over() {
     let handle = node.supervisor.create(named("web")).await.unwrap().handle;
     let attachment = node.supervisor.run(&handle, process("cat", &[])).await.unwrap();
     let control = attachment.control();
-    control.write(Bytes::from("hello")).await.unwrap();
+    control.write(Bytes::from("hello"), None).await.unwrap();
     let mut output = attachment.take_output(Stream::Stdout).unwrap();
     assert_eq!(output.next().await.unwrap(), Some(Chunk::Data(Bytes::from("hello"))));
     control.close_input().await.unwrap();
     assert_eq!(attachment.wait().await.unwrap().0, 0);
     control.signal(15).await.unwrap();
-    control.write(Bytes::from("late")).await.unwrap();
+    control.write(Bytes::from("late"), None).await.unwrap();
 }
 
 #[tokio::test]

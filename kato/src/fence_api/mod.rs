@@ -10,6 +10,7 @@ pub mod stream;
 mod transport;
 pub mod wire;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ const STOP: Duration = Duration::from_secs(600 + CHANGE.as_secs());
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+    /// What this client calls its input, so that no process gets a part of it twice: not the same as any other's.
+    source: u64,
 }
 
 /// A process that runs, and the stream to it.
@@ -52,7 +55,14 @@ impl Client {
     pub fn new(paths: &Paths) -> Self {
         Client {
             socket: paths.garden_socket(),
+            // The keys of each are random.
+            source: RandomState::new().build_hasher().finish(),
         }
+    }
+
+    /// What is asked for so that neither output nor input is lost or repeated where a connection breaks.
+    fn both_ways(&self) -> String {
+        format!("output_acks=true&stdin_source={}", self.source)
     }
 
     /// What fence says of itself.
@@ -112,8 +122,11 @@ impl Client {
     /// Starts a process in a container and attaches to it. What is not acknowledged of its output is for whoever
     /// attaches next.
     pub async fn run(&self, handle: &str, spec: &ProcessSpec) -> Result<Attached> {
-        self.start_process(container_path(handle, "/processes?output_acks=true"), spec)
-            .await
+        self.start_process(
+            container_path(handle, &format!("/processes?{}", self.both_ways())),
+            spec,
+        )
+        .await
     }
 
     /// Runs a process and reads nothing of it: all its output is for whoever attaches to it later.
@@ -139,7 +152,7 @@ impl Client {
     pub async fn attach(&self, handle: &str, process: &str) -> Result<Attached> {
         let path = container_path(
             handle,
-            &format!("/processes/{}/attach?output_acks=true", segment(process)),
+            &format!("/processes/{}/attach?{}", segment(process), self.both_ways()),
         );
         let action = "attach to the process";
         self.stream(Call {

@@ -34,8 +34,8 @@ pub enum FromFence {
     Failed(Failed),
     /// Output was lost because nobody read it in time.
     Dropped(Dropped),
-    /// Fence has passed on so many bytes of this connection's input to the container's first process. Of these, what
-    /// was still on its way there is lost if fence is killed.
+    /// The container's first process has passed on so many bytes of this connection's input. These are safe, also from
+    /// a loss of fence.
     InputTaken(u64),
 }
 
@@ -52,6 +52,8 @@ pub struct Started {
     /// How many bytes of input may be on their way beyond those that fence said it passed on; absent = fence does
     /// not say what it passed on.
     pub stdin_window: Option<u64>,
+    /// How much the process has of this kato's input, of all connections; absent = it cannot be known.
+    pub stdin_from: Option<u64>,
     /// Where in the whole of standard output this connection begins; absent = fence does not hear what kato took.
     pub stdout_from: Option<u64>,
     /// The same of standard error.

@@ -82,6 +82,11 @@ impl Peer {
         self.send_raw(&frame::encode_input(process, data).unwrap());
     }
 
+    /// Sends input of a source.
+    pub fn input_from(&mut self, process: u32, source: u64, from: u64, data: &[u8]) {
+        self.send_raw(&frame::encode_input_from(process, source, from, data).unwrap());
+    }
+
     /// A number for a new attachment.
     pub fn new_attachment(&mut self) -> u32 {
         self.attachment += 1;
@@ -104,7 +109,7 @@ impl Peer {
                         stream,
                         data,
                     },
-                    Frame::Input { .. } => panic!("init sent input"),
+                    Frame::Input { .. } | Frame::InputFrom { .. } => panic!("init sent input"),
                 });
             }
             match self.stream.read(&mut buffer) {

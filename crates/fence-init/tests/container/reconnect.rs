@@ -125,6 +125,34 @@ fn a_process_that_writes_on_while_fence_is_away_marks_what_is_lost() {
 }
 
 #[test]
+fn input_that_a_source_sends_again_is_passed_on_once() {
+    let (container, mut fence) = Container::start();
+    let process = fence.spawn(sh("reader", "cat"));
+    fence.input_from(process.number, 9, 0, b"one ");
+    fence.input_from(process.number, 9, 4, b"two ");
+    fence.list();
+    drop(fence);
+    let mut fence = container.accept();
+    let ask = ToInit::InputSource {
+        seq: 77,
+        process: process.number,
+        source: 9,
+    };
+    fence.send(&ask);
+    let upto = fence.find(|incoming| match incoming {
+        Incoming::Message(FromInit::InputSource { seq: 77, upto }) => Some(*upto),
+        _ => None,
+    });
+    assert_eq!(upto, 8);
+    fence.input_from(process.number, 9, 4, b"two three");
+    fence.send(&ToInit::CloseInput {
+        process: process.number,
+    });
+    let (again, ..) = fence.attach("reader");
+    assert_eq!(fence.text(&again, Stream::Stdout), "one two three");
+}
+
+#[test]
 fn input_on_its_way_is_kept_and_counting_begins_again() {
     let (container, mut fence) = Container::start();
     nix::unistd::mkfifo(&container.path("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();

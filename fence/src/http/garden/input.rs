@@ -23,7 +23,7 @@ const SIGNALS: [i32; 2] = [nix::libc::SIGTERM, nix::libc::SIGKILL];
 
 /// Do what the client says until it closes the connection.
 pub async fn follow(reader: &mut Reader, control: ProcessControl) {
-    let (feed, mut waiting) = relay::line();
+    let (feed, mut waiting) = relay::line(None);
     let passing = async { while waiting.pass_on(&control).await.is_some() {} };
     tokio::join!(listen(reader, &control, feed), passing);
 }

@@ -1,9 +1,11 @@
 //! What a client says on an upgraded connection: its input, which waits for the process, and everything else, which does
-//! not. A client that asked for it is told what was passed on, and can send the rest again after fence was restarted.
+//! not. A client that asked for it is told what the container's first process has passed on, which is beyond what a loss of
+//! fence can undo, and can send the rest again to the next fence.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::StreamExt;
+use tokio::sync::mpsc;
 
 use super::delivery::Heard;
 use super::frames::{self, FromClient, ToClient};
@@ -13,8 +15,8 @@ use crate::container::WindowSize;
 use crate::http::hijack::Reader;
 use crate::http::json;
 use crate::http::output::END_KNOWN;
-use crate::http::relay::{self, Feed};
-use crate::supervisor::ProcessControl;
+use crate::http::relay::{self, Feed, Passed};
+use crate::supervisor::{InputSource, ProcessControl};
 
 /// How far a connection's input has come.
 #[derive(Debug, Default)]
@@ -40,15 +42,19 @@ impl Taken {
 pub async fn obey(
     reader: &mut Reader,
     control: &ProcessControl,
+    source: Option<InputSource>,
     taken: &Taken,
     heard: &Heard,
     writer: &Frames<'_>,
 ) -> Early {
-    let (feed, mut waiting) = relay::line();
-    let passing = async {
-        while let Some(passed) = waiting.pass_on(control).await {
-            match passed {
-                Ok(bytes) => drop(taken.bytes.fetch_add(bytes as u64, Ordering::Relaxed)),
+    let (feed, mut waiting) = relay::line(source);
+    // As many pieces as the process's own window holds.
+    let (under_way, mut passed) = mpsc::unbounded_channel();
+    let passing = async move {
+        while let Some(piece) = waiting.pass_on(control).await {
+            match piece {
+                // The other side is there as long as this one is.
+                Ok(piece) => drop(under_way.send(piece)),
                 Err(error) if error.is_temporary() => {
                     // The outputs end in a moment where it is the container that ended.
                     tokio::time::sleep(2 * END_KNOWN).await;
@@ -56,8 +62,14 @@ pub async fn obey(
                 }
                 Err(_) => {}
             }
-            // A client that is gone is noticed by whoever reads from it.
-            let _ = taken.tell(writer).await;
+        }
+        Ok(())
+    };
+    let telling = async {
+        tokio::select! {
+            () = tell_passed(&mut passed, control, taken, writer) => {}
+            // Nobody is left to be told.
+            () = heard.left() => {}
         }
         Ok(())
     };
@@ -66,8 +78,25 @@ pub async fn obey(
         heard.all();
         Ok(early)
     };
-    match tokio::try_join!(listening, passing) {
-        Ok((early, ())) | Err(early) => early,
+    match tokio::try_join!(listening, passing, telling) {
+        Ok((early, (), ())) | Err(early) => early,
+    }
+}
+
+/// Tell the client of each piece once the container's first process has passed it on.
+async fn tell_passed(
+    passed: &mut mpsc::UnboundedReceiver<Passed>,
+    control: &ProcessControl,
+    taken: &Taken,
+    writer: &Frames<'_>,
+) {
+    while let Some(Passed { bytes, written }) = passed.recv().await {
+        if let Some(written) = written {
+            control.passed_on(written).await;
+        }
+        taken.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // A client that is gone is noticed by whoever reads from it.
+        let _ = taken.tell(writer).await;
     }
 }
 

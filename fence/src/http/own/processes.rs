@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::{CONNECTION, UPGRADE};
+use http::{StatusCode, Uri};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ use crate::http::json;
 use crate::http::relay::{AFTERWARDS, WINDOW};
 use crate::http::segments::{self, Segments};
 use crate::http::{container, process_id};
-use crate::supervisor::{Attachment, Hold, Stream, Supervisor};
+use crate::supervisor::{Attachment, Hold, InputSource, ProcessControl, Stream, Supervisor};
 
 /// How long a frame that is being sent may hold up the end.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ async fn start(
     connection: &mut Hijacked,
 ) -> Result<(Hold, Attachment), Error> {
     let (handle, hold) = container(supervisor, path.at(HANDLE))?;
-    check_upgrade(&connection.head)?;
+    check(&connection.head)?;
     let spec = process_spec(json::decode(&connection.body().await?)?)?;
     let attachment = supervisor.run(&handle, spec).await?;
     Ok((hold, attachment))
@@ -84,6 +84,29 @@ async fn start(
 /// Whether the query asks for this.
 fn asked(connection: &Hijacked, what: &str) -> bool {
     segments::query(&connection.head.uri).contains(&(what.into(), "true".into()))
+}
+
+/// The name of the source that the client says its input is of.
+fn source_name(uri: &Uri) -> Result<Option<u64>, Error> {
+    let query = segments::query(uri);
+    let Some((_, name)) = query.iter().find(|(key, _)| key == "stdin_source") else {
+        return Ok(None);
+    };
+    let wrong = |_| Error::invalid(format!("stdin_source is no number: {name}"));
+    name.parse().map(Some).map_err(wrong)
+}
+
+/// The client's source, with what the process has of it.
+async fn source(uri: &Uri, control: &ProcessControl) -> Option<InputSource> {
+    let name = source_name(uri).ok().flatten()?;
+    match control.input_source(name).await {
+        Ok(source) => source,
+        Err(error) => {
+            // The attachment will hear of it too, and ends.
+            tracing::debug!("could not learn what a process has of its input: {}", error.chain());
+            None
+        }
+    }
 }
 
 /// Attach to a process that runs already.
@@ -100,14 +123,15 @@ async fn find(
     connection: &mut Hijacked,
 ) -> Result<(Hold, Attachment), Error> {
     let (handle, hold) = container(supervisor, path.at(HANDLE))?;
-    check_upgrade(&connection.head)?;
+    check(&connection.head)?;
     connection.body().await?;
     let process = process_id(&handle, path.at(PROCESS))?;
     let attachment = supervisor.attach_after(&handle, &process, LEAVING).await?;
     Ok((hold, attachment))
 }
 
-fn check_upgrade(head: &RequestHead) -> Result<(), Error> {
+fn check(head: &RequestHead) -> Result<(), Error> {
+    source_name(&head.uri)?;
     if head.names(CONNECTION, "upgrade") && head.names(UPGRADE, PROTOCOL) {
         return Ok(());
     }
@@ -122,10 +146,10 @@ async fn hand_over(mut connection: Hijacked, hold: Hold, attachment: Attachment)
     if switch(&mut connection).await.is_ok() {
         let writer = Mutex::new(FrameWriter::new(&mut connection.writer));
         let (control, taken) = (attachment.control(), Taken::default());
-        if greet(&attachment, None, &writer).await.is_ok() {
+        if greet(&attachment, None, None, &writer).await.is_ok() {
             let heard = Heard::new(false);
             tokio::select! {
-                _left = input::obey(&mut connection.reader, &control, &taken, &heard, &writer) => {}
+                _left = input::obey(&mut connection.reader, &control, None, &taken, &heard, &writer) => {}
                 () = connection.closing.cancelled() => {}
             }
         }
@@ -141,14 +165,15 @@ async fn switch(connection: &mut Hijacked) -> std::io::Result<()> {
 
 async fn converse(mut connection: Hijacked, hold: Hold, attachment: Attachment) {
     let acks = asked(&connection, "output_acks");
+    let source = source(&connection.head.uri, &attachment.control()).await;
     if switch(&mut connection).await.is_err() {
         return;
     }
     let writer = Mutex::new(FrameWriter::new(&mut connection.writer));
     let (control, taken, heard) = (attachment.control(), Taken::default(), Heard::new(acks));
     let ended = tokio::select! {
-        ended = pass_on(&attachment, &heard, &writer) => ended,
-        ended = input::obey(&mut connection.reader, &control, &taken, &heard, &writer) => Err(ended),
+        ended = pass_on(&attachment, source, &heard, &writer) => ended,
+        ended = input::obey(&mut connection.reader, &control, source, &taken, &heard, &writer) => Err(ended),
         _held = between_frames(&connection.closing, &writer) => Err(Early::Stopping),
     };
     drop((attachment, hold));
@@ -185,19 +210,30 @@ async fn tell_end(ended: Result<i32, Early>, taken: &Taken, writer: &Frames<'_>)
 pub type Frames<'a> = Mutex<FrameWriter<'a, Writer>>;
 
 /// The first frame.
-async fn greet(attachment: &Attachment, from: Option<wire::From>, writer: &Frames<'_>) -> std::io::Result<()> {
+async fn greet(
+    attachment: &Attachment,
+    source: Option<InputSource>,
+    from: Option<wire::From>,
+    writer: &Frames<'_>,
+) -> std::io::Result<()> {
     let first = wire::Attached {
         process_id: attachment.process_id().as_str(),
         stream_id: attachment.stream_id(),
         tty: attachment.has_tty(),
         stdin_window: WINDOW,
+        stdin_from: source.map(|source| source.position()),
         from,
     };
     writer.lock().await.send(ToClient::Attached, &json::line(&first)).await
 }
 
 /// Send all output, then give the exit status.
-async fn pass_on(attachment: &Attachment, heard: &Heard, writer: &Frames<'_>) -> Result<i32, Early> {
+async fn pass_on(
+    attachment: &Attachment,
+    source: Option<InputSource>,
+    heard: &Heard,
+    writer: &Frames<'_>,
+) -> Result<i32, Early> {
     let mut stdout = Output::take(attachment, Stream::Stdout, heard);
     let mut stderr = Output::take(attachment, Stream::Stderr, heard);
     let from = wire::From {
@@ -205,7 +241,7 @@ async fn pass_on(attachment: &Attachment, heard: &Heard, writer: &Frames<'_>) ->
         stderr_from: stderr.as_ref().map_or(0, Output::position),
     };
     let sending = async {
-        greet(attachment, Some(from), writer).await?;
+        greet(attachment, source, Some(from), writer).await?;
         tokio::try_join!(send(stdout.as_mut(), writer), send(stderr.as_mut(), writer))?;
         Ok(attachment.wait().await?.0)
     };

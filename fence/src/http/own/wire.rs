@@ -40,6 +40,9 @@ pub struct Attached<'a> {
     pub tty: bool,
     /// How much input may be on its way beyond what was passed on, so that signals never wait behind it, in bytes.
     pub stdin_window: u32,
+    /// What the process has of the client's source of input; not where it named none, or it cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin_from: Option<u64>,
     /// Where in the whole of each output this connection begins; not where it carries none.
     #[serde(flatten)]
     pub from: Option<From>,
@@ -70,7 +73,7 @@ pub struct Dropped {
     pub dropped: DroppedPart,
 }
 
-/// How many bytes of the input of this connection were passed on.
+/// How many bytes of the input of this connection the container's first process has passed on.
 #[derive(Debug, Serialize)]
 pub struct InputTaken {
     pub stdin_ack: u64,

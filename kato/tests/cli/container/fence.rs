@@ -77,6 +77,11 @@ pub fn request(stream: &mut UnixStream) -> (String, Value) {
     (line, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
+/// A request line up to its query.
+pub fn without_query(line: &str) -> &str {
+    line.split_once('?').map_or(line, |(before, _)| before)
+}
+
 /// An ordinary answer.
 pub fn json(status: u16, body: Value) -> Answer {
     Box::new(move |_, mut stream| {

@@ -1,8 +1,9 @@
 //! What goes to the process's standard input: read ahead a little, kept until fence has passed it on.
 //!
 //! A thread reads, because a terminal or a file cannot be waited for in another way; it ends with the program. What
-//! was sent on a connection that broke, and not acknowledged, is sent again on the next one. Where fence does not
-//! acknowledge (no window), a piece counts as passed on once it is written to the connection.
+//! was sent on a connection that broke, and not acknowledged, is sent again on the next one, but for what the process turns
+//! out to have. Where fence does not acknowledge (no window), a piece counts as passed on once it is written to the
+//! connection.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -64,6 +65,8 @@ pub struct Input {
     /// Bytes of `kept` that went out on this connection, and how many were acknowledged on it altogether.
     in_flight: u64,
     taken: u64,
+    /// Where `kept` begins in the whole of the input.
+    begins: u64,
     end_sent: bool,
 }
 
@@ -83,14 +86,19 @@ impl Input {
             sent: 0,
             in_flight: 0,
             taken: 0,
+            begins: 0,
             end_sent: false,
         })
     }
 
-    /// A connection begins, on which fence allows this window.
-    pub fn connected(&mut self, window: Option<u64>) {
+    /// A connection begins, on which fence allows this window, with so much of the input being there already.
+    pub fn connected(&mut self, window: Option<u64>, from: Option<u64>) {
         self.window = window;
         (self.sent, self.in_flight, self.taken, self.end_sent) = (0, 0, 0, false);
+        if let Some(from) = from {
+            self.forget(from.saturating_sub(self.begins));
+            self.begins = from;
+        }
     }
 
     /// What is to be done next; waits for input, and for room in the window. May be dropped and called again.
@@ -119,7 +127,8 @@ impl Input {
     /// The bytes of the last [`Step::Send`] are on their way.
     pub fn sent(&mut self) {
         if self.window.is_none() {
-            self.kept.pop_front();
+            let piece = self.kept.pop_front();
+            self.begins += piece.map_or(0, |piece| piece.len() as u64);
         } else if let Some(piece) = self.kept.get(self.sent) {
             self.in_flight += piece.len() as u64;
             self.sent += 1;
@@ -133,18 +142,25 @@ impl Input {
 
     /// Fence has passed on the first `upto` bytes that were sent on this connection.
     pub fn taken(&mut self, upto: u64) {
-        let mut more = upto.saturating_sub(self.taken).min(self.in_flight);
+        let more = upto.saturating_sub(self.taken).min(self.in_flight);
         self.taken += more;
         self.in_flight -= more;
-        while self.sent > 0 && more > 0 {
-            let Some(piece) = self.kept.front_mut() else { return };
-            let part = usize::try_from(more).unwrap_or(usize::MAX).min(piece.len());
-            more -= part as u64;
+        self.forget(more);
+    }
+
+    /// So many bytes of what is kept need not be kept any more.
+    fn forget(&mut self, mut bytes: u64) {
+        while bytes > 0
+            && let Some(piece) = self.kept.front_mut()
+        {
+            let part = usize::try_from(bytes).unwrap_or(usize::MAX).min(piece.len());
+            bytes -= part as u64;
+            self.begins += part as u64;
             // What is left of a piece stays one that was sent.
             let _ = piece.split_to(part);
             if piece.is_empty() {
                 self.kept.pop_front();
-                self.sent -= 1;
+                self.sent = self.sent.saturating_sub(1);
             }
         }
     }
@@ -223,7 +239,7 @@ mod tests {
     #[test]
     fn the_input_goes_out_once_and_then_its_end() {
         let mut input = input(&[b"one", b"two"]);
-        input.connected(None);
+        input.connected(None, None);
         assert_eq!(send_all(&mut input), b"onetwo");
         assert_eq!(next(&mut input), Some(Step::End));
         input.end_sent();
@@ -233,7 +249,7 @@ mod tests {
     #[test]
     fn no_more_goes_out_than_the_window_holds() {
         let mut input = input(&[b"one", b"two", b"three"]);
-        input.connected(Some(4));
+        input.connected(Some(4), None);
         assert_eq!(send_all(&mut input), b"onetwo");
         input.taken(1);
         assert_eq!(next(&mut input), None);
@@ -244,23 +260,38 @@ mod tests {
     #[test]
     fn what_was_not_taken_goes_out_again_on_the_next_connection() {
         let mut input = input(&[b"one", b"two"]);
-        input.connected(Some(100));
+        input.connected(Some(100), None);
         assert_eq!(send_all(&mut input), b"onetwo");
         assert_eq!(next(&mut input), Some(Step::End));
         input.end_sent();
         input.taken(4);
-        input.connected(Some(100));
+        input.connected(Some(100), None);
         assert_eq!(send_all(&mut input), b"wo");
         assert_eq!(next(&mut input), Some(Step::End));
         input.taken(2);
-        input.connected(Some(100));
+        input.connected(Some(100), None);
+        assert_eq!(next(&mut input), Some(Step::End));
+    }
+
+    #[test]
+    fn what_the_process_has_does_not_go_out_again_whether_it_was_acknowledged_or_not() {
+        let mut input = input(&[b"one", b"two", b"three"]);
+        input.connected(Some(100), Some(0));
+        assert_eq!(send_all(&mut input), b"onetwothree");
+        input.taken(2);
+        input.connected(Some(100), Some(7));
+        assert_eq!(send_all(&mut input), b"hree");
+        input.taken(1);
+        input.connected(Some(100), Some(8));
+        assert_eq!(send_all(&mut input), b"ree");
+        input.connected(Some(100), Some(11));
         assert_eq!(next(&mut input), Some(Step::End));
     }
 
     #[test]
     fn a_fence_that_takes_more_than_it_was_sent_does_no_harm() {
         let mut input = input(&[b"one"]);
-        input.connected(Some(2));
+        input.connected(Some(2), None);
         input.taken(9);
         assert_eq!(send_all(&mut input), b"one");
         input.taken(u64::MAX);
@@ -270,10 +301,10 @@ mod tests {
     #[test]
     fn no_input_ends_at_once_and_an_untouched_one_never() {
         let mut empty = Input::open(Source::Empty).unwrap();
-        empty.connected(None);
+        empty.connected(None, None);
         assert_eq!(next(&mut empty), Some(Step::End));
         let mut untouched = Input::open(Source::Untouched).unwrap();
-        untouched.connected(None);
+        untouched.connected(None, None);
         assert_eq!(next(&mut untouched), None);
     }
 

@@ -71,7 +71,7 @@ pub async fn converse(attached: Attached, local: &mut Local, mut lost: impl FnMu
     } = attached;
     let (asides, mut heard) = mpsc::unbounded_channel();
     let Local { events, input, output } = local;
-    input.connected(started.stdin_window);
+    input.connected(started.stdin_window, started.stdin_from);
     output.connected(started.from());
     let (told, taken) = watch::channel(output.taken());
     let facts = Facts {
