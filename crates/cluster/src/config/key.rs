@@ -140,11 +140,6 @@ impl KeyPath {
         self.0.split('/').filter(|segment| !segment.is_empty())
     }
 
-    /// The last part; `None` at the root.
-    pub fn last(&self) -> Option<&str> {
-        self.segments().next_back()
-    }
-
     /// The first part and what is below it; `None` at the root.
     pub fn split_first(&self) -> Option<(&str, KeyPath)> {
         match self.0.split_once('/') {
