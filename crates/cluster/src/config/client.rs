@@ -1,39 +1,30 @@
 //! The tree as programs use it: effective values, and changes that are checked and recorded in one transaction.
 //!
-//! Every change writes the same key (`config/head`) and rests on what was read of it, so that two changes never
-//! overlap, whoever makes them. The state is the store's; a [`Config`] holds none.
+//! How a change is written is in `commit`, how one is undone in `past`. The state is the store's; a [`Config`] holds
+//! none.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::edit::{self, Edit, Edited};
-use super::history::{self, Author, Record};
+use super::history::{self, Author, History, Query};
 use super::key::{KeyPath, Name};
-use super::layers::{self, HEAD, Head, Layers};
+use super::layers::{self, Layers};
 use super::live::Live;
 use super::schema::{REDACTED, Schema};
 use super::target::{Scope, Target};
-use super::tree::{Change, Tree};
-use super::{Error, Result};
-use crate::store::limits::MAX_OPERATIONS;
-use crate::store::{Outcome, Page, Revision, Store, Txn};
-
-/// The most keys one command can change: what is left of a transaction beside head, record and forgotten records.
-pub const MAX_CHANGES: usize = MAX_OPERATIONS - 2 - history::MAX_FORGOTTEN;
-/// How often a change is tried again when others come in between.
-const TRIES: usize = 32;
-/// How long to wait before the first of these tries; it grows with each.
-const PAUSE: Duration = Duration::from_millis(2);
+use super::tree::Tree;
+use super::{Error, Result, commit};
+use crate::store::{Outcome, Page, Revision, Store};
 
 /// The tree in a store, seen from one node.
 #[derive(Clone)]
 pub struct Config {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     node: Name,
-    schema: &'static Schema,
+    pub(super) schema: &'static Schema,
 }
 
 /// What came of a change.
@@ -158,9 +149,9 @@ impl Config {
         self.change(target, Edit::Pop(values), false, author).await
     }
 
-    /// The newest changes, newest first.
-    pub async fn history(&self, limit: usize) -> Result<Vec<Record>> {
-        history::list(self.store.as_ref(), limit).await
+    /// The changes that are asked for, newest first.
+    pub async fn history(&self, query: &Query) -> Result<History> {
+        history::find(self.store.as_ref(), query, self.schema).await
     }
 
     /// This node's settings from now on, kept in the file `cache` for the time when the store is gone.
@@ -169,72 +160,20 @@ impl Config {
     }
 
     async fn change(&self, target: &Target, edit: Edit, force: bool, author: &Author) -> Result<Changed> {
-        for tried in 0..TRIES {
+        for tried in 0..commit::TRIES {
             let layers = self.layers().await?;
             let edited = edit::apply(&layers, self.schema, target, edit.clone(), force)?;
             let changes = layers.own(&target.scope).diff(&edited.tree);
             if changes.is_empty() {
                 return Ok(self.changed(target, &layers, edited, layers.revision));
             }
-            let txn = self.transaction(&layers, target, &changes, author).await?;
-            let outcome = self.store.txn(txn).await.map_err(|source| Error::Store {
-                attempt: "change",
-                source,
-            })?;
-            if let Outcome::Done(revision) = outcome {
+            let changes = [(target.scope.clone(), changes)];
+            if let Outcome::Done(revision) = self.commit(&layers, &changes, author).await? {
                 return Ok(self.changed(target, &layers, edited, revision));
             }
-            tokio::time::sleep(PAUSE * u32::try_from(tried).unwrap_or(u32::MAX)).await;
+            commit::pause(tried).await;
         }
-        Err(Error::Contended { tries: TRIES })
-    }
-
-    /// The leaves, the head and the record of a change, if nothing else changed meanwhile.
-    async fn transaction(&self, layers: &Layers, target: &Target, changes: &[Change], author: &Author) -> Result<Txn> {
-        if changes.len() > MAX_CHANGES {
-            return Err(Error::TooMuch {
-                limit: MAX_CHANGES,
-                what: "changed keys in one command",
-            });
-        }
-        let number = layers.last_change + 1;
-        let record = Record::new(number, author, &target.scope, changes, self.schema);
-        let mut txn = Txn::new()
-            .when(HEAD, layers.revision)
-            .put(
-                HEAD,
-                json(
-                    HEAD,
-                    &Head {
-                        format: layers::FORMAT,
-                        last: number,
-                    },
-                )?,
-            )
-            .put(history::record_key(number), json("history", &record)?);
-        for old in history::too_many(self.store.as_ref(), number, self.kept(layers)).await? {
-            txn = txn.delete(old);
-        }
-        for change in changes {
-            let key = layers::leaf_key(&target.scope, &change.path, self.schema.is_secret(&change.path));
-            txn = match &change.new {
-                Some(value) => txn.put(key.clone(), json(&key, value)?),
-                None => txn.delete(key),
-            };
-        }
-        Ok(txn)
-    }
-
-    /// How many records of changes are kept.
-    fn kept(&self, layers: &Layers) -> u64 {
-        let key = KeyPath::parse("cluster/history/keep").unwrap_or_default();
-        let effective = layers.effective(self.schema, &Scope::Cluster);
-        let default = || self.schema.defaults().leaf(&key).and_then(Value::as_u64);
-        effective
-            .leaf(&key)
-            .and_then(Value::as_u64)
-            .or_else(default)
-            .unwrap_or(u64::MAX)
+        Err(Error::Contended { tries: commit::TRIES })
     }
 
     fn changed(&self, target: &Target, before: &Layers, edited: Edited, revision: Revision) -> Changed {
@@ -275,14 +214,6 @@ impl std::fmt::Debug for Config {
             .field("node", &self.node)
             .finish_non_exhaustive()
     }
-}
-
-/// What is written to the store under `key`.
-fn json(key: &str, value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|source| Error::Corrupt {
-        key: key.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::*;
+use crate::config::MAX_CHANGES;
 use crate::config::key::Component;
+use crate::config::layers::HEAD;
+use crate::store::Txn;
 use crate::store::memory::MemoryStore;
 
 fn name(text: &str) -> Name {
@@ -86,7 +89,7 @@ async fn every_change_is_recorded_with_who_when_what_and_both_values() {
     set(&config, "fence", "max_containers", json!(8)).await.unwrap();
     set(&config, "fence", "max_containers", json!(8)).await.unwrap();
     config.del(&target("fence", "max_containers"), &author()).await.unwrap();
-    let records = config.history(10).await.unwrap();
+    let records = config.history(&Query::newest(10)).await.unwrap().records;
     let told: Vec<_> = records
         .iter()
         .map(|r| (r.number, r.revision, r.changes[0].old.clone(), r.changes[0].new.clone()))
@@ -105,7 +108,7 @@ async fn every_change_is_recorded_with_who_when_what_and_both_values() {
         ("alice", "kato config set")
     );
     assert_eq!(records[0].changes[0].path.as_str(), "fence/max_containers");
-    assert_eq!(config.history(1).await.unwrap().len(), 1);
+    assert_eq!(config.history(&Query::newest(1)).await.unwrap().records.len(), 1);
 }
 
 #[tokio::test]
@@ -119,9 +122,10 @@ async fn old_records_are_forgotten_as_the_setting_says() {
         set(&config, "x", "y", json!(-number)).await.unwrap();
     }
     let numbers: Vec<u64> = config
-        .history(100)
+        .history(&Query::newest(100))
         .await
         .unwrap()
+        .records
         .iter()
         .map(|record| record.number)
         .collect();
@@ -144,7 +148,10 @@ async fn a_secret_is_kept_apart_and_shown_only_when_asked_for() {
         config.get_with(&key, Secrets::Revealed).await.unwrap(),
         Some(json!("hunter2"))
     );
-    assert_eq!(config.history(1).await.unwrap()[0].changes[0].new, Some(hidden));
+    assert_eq!(
+        config.history(&Query::newest(1)).await.unwrap().records[0].changes[0].new,
+        Some(hidden)
+    );
     for entry in store.range("", Page::ALL).await.unwrap().entries {
         let holds = String::from_utf8_lossy(&entry.value).contains("hunter2");
         assert_eq!(holds, entry.key.starts_with("secret/"), "{}", entry.key);
@@ -218,5 +225,5 @@ async fn changes_by_many_at_once_are_all_made_and_all_recorded() {
     };
     list.sort_by_key(Value::as_u64);
     assert_eq!(list, (0..MANY).map(|n| json!(n)).collect::<Vec<_>>());
-    assert_eq!(config.history(100).await.unwrap().len(), MANY);
+    assert_eq!(config.history(&Query::newest(100)).await.unwrap().records.len(), MANY);
 }

@@ -6,8 +6,8 @@ use super::key::KeyPath;
 use super::layers::Layers;
 use super::schema::kind::type_name;
 use super::schema::{Found, Kind, Schema};
-use super::target::Target;
-use super::tree::Tree;
+use super::target::{Scope, Target};
+use super::tree::{Change, Tree};
 use super::{Error, Result};
 
 /// The largest value of one key in bytes: text as it is, everything else as JSON.
@@ -58,6 +58,34 @@ pub fn apply(layers: &Layers, schema: &Schema, target: &Target, edit: Edit, forc
     }?;
     editor.check_whole(&edited.tree)?;
     Ok(edited)
+}
+
+/// Check what a layer would be with these changes, whatever the types of present values are.
+pub(super) fn check(layers: &Layers, schema: &Schema, scope: &Scope, after: &Tree, changes: &[Change]) -> Result<()> {
+    let target = Target {
+        scope: scope.clone(),
+        address: KeyPath::root(),
+        own: false,
+    };
+    let editor = Editor {
+        layers,
+        schema,
+        effective: layers.effective(schema, scope),
+        target,
+        force: true,
+    };
+    for change in changes {
+        if let Some(leaf) = &change.new
+            && !editor.check_leaf(&change.path, leaf, &mut Vec::new())?
+        {
+            return Err(Error::Refused {
+                target: editor.target.at(&change.path),
+                reason: no_map(leaf),
+                accepts: A_MAP.to_owned(),
+            });
+        }
+    }
+    editor.check_whole(after)
 }
 
 struct Editor<'a> {
@@ -259,10 +287,11 @@ impl Editor<'_> {
                 .split_first()
                 .is_none_or(|(name, _)| name == component.name);
             if let (true, Err(reason)) = (concerned, (component.check)(&after)) {
-                return Err(Error::Unfit {
-                    target: self.target.clone(),
-                    reason,
-                });
+                let target = match KeyPath::parse(component.name) {
+                    Ok(component) if self.target.address.is_root() => self.target.at(&component),
+                    _ => self.target.clone(),
+                };
+                return Err(Error::Unfit { target, reason });
             }
         }
         Ok(())

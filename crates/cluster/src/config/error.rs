@@ -3,7 +3,7 @@
 use super::key::{self, KeyPath};
 use super::target::Target;
 use super::tree;
-use crate::store;
+use crate::store::{self, Revision};
 
 /// The result of work on the tree.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -63,6 +63,18 @@ pub enum Error {
     /// The change is larger than one step can be.
     #[error("more than {limit} {what} are not possible")]
     TooMuch { limit: usize, what: &'static str },
+    /// The tree never had such a revision.
+    #[error("there is no revision {revision} yet, the latest is {latest}")]
+    NoRevision { revision: Revision, latest: Revision },
+    /// What the tree was then is not known any more.
+    #[error("the history that leads to revision {revision} is forgotten, the oldest that is known is {oldest}")]
+    Forgotten { revision: Revision, oldest: Revision },
+    /// Setting something would take something else away that is not to be changed.
+    #[error("{target} cannot be set, since {present} is set and has to stay")]
+    InTheWay { target: Target, present: KeyPath },
+    /// What is set would be changed or taken away.
+    #[error("{count} of the values that are set would be replaced or removed")]
+    Overwrites { count: usize },
     /// Others kept changing the tree in between.
     #[error("others changed the configuration {tries} times in between")]
     Contended { tries: usize },

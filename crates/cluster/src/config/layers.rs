@@ -96,6 +96,14 @@ impl Layers {
         self.trees.get(scope).cloned().unwrap_or_default()
     }
 
+    /// The layers that hold something: the cluster's, realms', nodes'.
+    pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.trees
+            .iter()
+            .filter(|(_, tree)| !tree.is_empty())
+            .map(|(scope, _)| scope)
+    }
+
     /// The realm a node belongs to.
     pub fn realm_of(&self, node: &Name) -> Option<&Name> {
         self.members.get(node)

@@ -85,6 +85,22 @@ impl Target {
     }
 }
 
+/// A part of the tree, in one layer or in all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// In this layer; in all of them when there is none.
+    pub scope: Option<Scope>,
+    /// At and below this address, with the component first.
+    pub address: KeyPath,
+}
+
+impl Part {
+    /// Whether the leaf at this place belongs to it.
+    pub fn holds(&self, scope: &Scope, path: &KeyPath) -> bool {
+        self.scope.as_ref().is_none_or(|only| only == scope) && path.is_within(&self.address)
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address.split_first() {

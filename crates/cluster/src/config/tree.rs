@@ -121,6 +121,11 @@ impl Tree {
         self.0.len() < before
     }
 
+    /// Take the leaf at exactly `at` away, if there is one.
+    pub fn remove_leaf(&mut self, at: &KeyPath) {
+        self.0.remove(at);
+    }
+
     /// Put the leaves of `over` in place of what they cover.
     pub fn overlay(&mut self, over: &Tree) {
         for (path, value) in over.iter() {

@@ -35,8 +35,11 @@ fn kind(error: &Tree) -> Kind {
         | Tree::TypeChange { .. }
         | Tree::Shadowed { .. }
         | Tree::NotAList { .. }
+        | Tree::Forgotten { .. }
+        | Tree::InTheWay { .. }
+        | Tree::Overwrites { .. }
         | Tree::TooMuch { .. } => Kind::Refused,
-        Tree::NotFound { .. } | Tree::NoSuchEntry { .. } => Kind::NotFound,
+        Tree::NotFound { .. } | Tree::NoSuchEntry { .. } | Tree::NoRevision { .. } => Kind::NotFound,
         Tree::Contended { .. }
         | Tree::NewerFormat { .. }
         | Tree::Corrupt { .. }
@@ -75,6 +78,11 @@ fn hint(error: &Tree) -> String {
                 ..target.clone()
             })
         }
+        Tree::InTheWay { target, present } => get(&Target {
+            address: present.clone(),
+            ..target.clone()
+        }),
+        Tree::NoRevision { .. } | Tree::Forgotten { .. } => "kato config history".to_owned(),
         Tree::Contended { .. } => "try again".to_owned(),
         Tree::NewerFormat { .. } => "update this node".to_owned(),
         _ => String::new(),
@@ -87,9 +95,10 @@ fn with_store(error: &Store, message: String) -> Error {
         Store::Denied { .. } => Error::failed(message).hint("run the command as root"),
         Store::NewerFormat { .. } => Error::failed(message).hint("update this node"),
         Store::Unavailable { .. } | Store::Busy { .. } | Store::Closed => Error::unreachable(message),
+        // Nothing but its size can be wrong with what the tree asks for.
+        Store::Refused { .. } => Error::refused(message),
         Store::Corrupt { .. }
         | Store::Failed { .. }
-        | Store::Refused { .. }
         | Store::Compacted { .. }
         | Store::Ahead { .. }
         | Store::NoLease { .. } => Error::failed(message),

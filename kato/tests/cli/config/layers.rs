@@ -1,6 +1,7 @@
 //! Whose values they are: the cluster's, a realm's, a node's; what is secret, and what is recorded.
 
 use cluster::config::Name;
+use cluster::config::history::Query;
 use cluster::nodes::Paths;
 use cluster::store::sqlite::SqliteStore;
 
@@ -155,7 +156,7 @@ fn what_a_command_changes_another_process_sees_and_the_history_has() {
         let store = SqliteStore::open(&paths.tree_db()).await.expect("the tree");
         let name = Name::new("one").expect("a name");
         let config = cluster::config::Config::new(std::sync::Arc::new(store), name);
-        config.history(10).await.expect("the history")
+        config.history(&Query::newest(10)).await.expect("the history").records
     });
     let commands: Vec<&str> = records.iter().map(|record| record.command.as_str()).collect();
     assert_eq!(

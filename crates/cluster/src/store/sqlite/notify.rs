@@ -132,8 +132,9 @@ struct Listener {
     reader: Worker,
     writer: Worker,
     news: watch::Sender<()>,
-    /// What SQLite last said of changes by others, and of which opening; `None` while the store is gone.
-    version: Option<(i64, u64)>,
+    /// What SQLite last said of changes by others, and of which opening; none of it while the store is gone. `None`
+    /// before the first look, which always has something new: the store may have gone since a watch was opened.
+    version: Option<Option<(i64, u64)>>,
 }
 
 impl Listener {
@@ -154,7 +155,7 @@ impl Listener {
                     if self.has_changed().await {
                         self.news.send_replace(());
                     }
-                    let is_deaf = events.is_none() && self.version.is_some();
+                    let is_deaf = events.is_none() && self.version.flatten().is_some();
                     look_at = Instant::now() + if is_deaf { QUICK_LOOK } else { SLOW_LOOK };
                 }
             }
@@ -189,7 +190,7 @@ impl Listener {
 
     /// Look for changes nobody told of, expire leases, and notice a store that comes or goes.
     async fn has_changed(&mut self) -> bool {
-        let version = self.look().await.ok();
+        let version = Some(self.look().await.ok());
         std::mem::replace(&mut self.version, version) != version
     }
 

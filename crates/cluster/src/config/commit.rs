@@ -1,0 +1,108 @@
+//! Changes of the tree written: all leaves, the head and the records in one transaction.
+//!
+//! Every change writes the same key (`config/head`) and rests on what was read of it, so that two changes never
+//! overlap, whoever makes them. What is written was checked before; who comes too late tries again.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::history::{self, Author, Record};
+use super::key::KeyPath;
+use super::layers::{self, HEAD, Head, Layers};
+use super::target::Scope;
+use super::tree::Change;
+use super::{Config, Error, Result};
+use crate::store::limits::MAX_OPERATIONS;
+use crate::store::{Outcome, Txn};
+
+/// The most keys one command can change: what is left of a transaction beside head, record and forgotten records.
+pub const MAX_CHANGES: usize = MAX_OPERATIONS - 2 - history::MAX_FORGOTTEN;
+/// The changes of one layer.
+pub(super) type OfLayer = (Scope, Vec<Change>);
+
+/// How often a change is tried again when others come in between.
+pub(super) const TRIES: usize = 32;
+/// How long to wait before the first of these tries; it grows with each.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Wait a little before the next try.
+pub(super) async fn pause(tried: usize) {
+    tokio::time::sleep(PAUSE * u32::try_from(tried).unwrap_or(u32::MAX)).await;
+}
+
+impl Config {
+    /// Write the changes of one layer or more, if nothing else changed meanwhile.
+    pub(super) async fn commit(&self, layers: &Layers, changes: &[OfLayer], author: &Author) -> Result<Outcome> {
+        let txn = self.transaction(layers, changes, author).await?;
+        self.store.txn(txn).await.map_err(|source| Error::Store {
+            attempt: "change",
+            source,
+        })
+    }
+
+    async fn transaction(&self, layers: &Layers, changes: &[OfLayer], author: &Author) -> Result<Txn> {
+        let records = changes.len();
+        check_count(changes)?;
+        let last = layers.last_change + records as u64;
+        let head = Head {
+            format: layers::FORMAT,
+            last,
+        };
+        let mut txn = Txn::new().when(HEAD, layers.revision).put(HEAD, json(HEAD, &head)?);
+        for (number, (scope, changes)) in (layers.last_change + 1..).zip(changes) {
+            let record = Record::new(number, author, scope, changes, self.schema);
+            let key = history::record_key(number);
+            txn = txn.put(key.clone(), json(&key, &record)?);
+            for change in changes {
+                txn = self.leaf(txn, scope, change)?;
+            }
+        }
+        for old in history::too_many(self.store.as_ref(), last, self.kept(layers)).await? {
+            txn = txn.delete(old);
+        }
+        Ok(txn)
+    }
+
+    fn leaf(&self, txn: Txn, scope: &Scope, change: &Change) -> Result<Txn> {
+        let key = layers::leaf_key(scope, &change.path, self.schema.is_secret(&change.path));
+        Ok(match &change.new {
+            Some(value) => txn.put(key.clone(), json(&key, value)?),
+            None => txn.delete(key),
+        })
+    }
+
+    /// How many records of changes are kept.
+    pub(super) fn kept(&self, layers: &Layers) -> u64 {
+        let key = KeyPath::parse("cluster/history/keep").unwrap_or_default();
+        let effective = layers.effective(self.schema, &Scope::Cluster);
+        let default = || self.schema.defaults().leaf(&key).and_then(Value::as_u64);
+        effective
+            .leaf(&key)
+            .and_then(Value::as_u64)
+            .or_else(default)
+            .unwrap_or(u64::MAX)
+    }
+}
+
+/// Refuse more changes than one transaction holds beside their records.
+pub(super) fn check_count(changes: &[OfLayer]) -> Result<()> {
+    let count: usize = changes.iter().map(|(_, changes)| changes.len()).sum();
+    // Room for one record is kept already.
+    if count + changes.len().saturating_sub(1) > MAX_CHANGES {
+        return Err(Error::TooMuch {
+            limit: MAX_CHANGES,
+            what: "changed keys in one command",
+        });
+    }
+    Ok(())
+}
+
+/// What is written to the store under `key`.
+fn json(key: &str, value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|source| Error::Corrupt {
+        key: key.to_owned(),
+        source,
+    })
+}
