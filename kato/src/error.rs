@@ -16,6 +16,8 @@ pub enum Exit {
     Done,
     /// The command worked, and what it found is not in order (`kato status`).
     NotInOrder,
+    /// The command worked, and found a difference that it was asked to tell by its exit code (`kato config diff`).
+    Different,
     /// The exit code of a process that the command ran.
     Process(u8),
 }
@@ -25,7 +27,7 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
-            Exit::NotInOrder => 1,
+            Exit::NotInOrder | Exit::Different => 1,
             Exit::Process(code) => code,
         }
     }

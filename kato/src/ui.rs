@@ -76,6 +76,12 @@ impl Ui {
         self.bytes(format!("{text}\n").as_bytes())
     }
 
+    /// Write one line of data to stdout, coloured on a terminal.
+    pub fn tinted(&self, tone: Tone, text: &str) -> Result<()> {
+        let style = if self.colour { tone.style() } else { Style::new() };
+        self.line(&format!("{style}{text}{style:#}"))
+    }
+
     /// Write a value as one JSON or YAML document to stdout; [`Format::Text`] is written as YAML, which people can read.
     pub fn document(&self, format: Format, value: &impl Serialize) -> Result<()> {
         let text = match format {

@@ -6,6 +6,8 @@ mod agent;
 mod completion;
 mod config;
 mod container;
+mod data;
+mod debug;
 mod info;
 mod man;
 mod node;
@@ -43,6 +45,12 @@ pub enum Command {
     /// Create, use and destroy containers
     #[command(subcommand)]
     Container(container::ContainerCommand),
+    /// Carry the configuration to another cloud
+    #[command(subcommand)]
+    Data(data::DataCommand),
+    /// Look at what goes on
+    #[command(subcommand)]
+    Debug(debug::DebugCommand),
     Status(status::StatusArgs),
     Info(info::InfoArgs),
     Version(version::VersionArgs),
@@ -65,6 +73,8 @@ pub async fn run(context: &Context, command: Command) -> Result<Exit> {
     match command {
         Command::Config(command) => config::run(context, command).await,
         Command::Container(command) => container::run(context, command).await,
+        Command::Data(command) => data::run(context, command).await,
+        Command::Debug(command) => debug::run(context, command).await,
         Command::Status(args) => status::run(context, &args).await,
         Command::Info(args) => info::run(context, &args).await,
         Command::Version(args) => version::run(context, &args).await,

@@ -4,7 +4,9 @@
 
 mod basics;
 mod config;
+mod configwatch;
 mod container;
+mod data;
 mod harness;
 mod node;
 mod processes;

@@ -5,9 +5,9 @@ use std::io::{IsTerminal, Read};
 use clap::Args;
 use cluster::config::input::{self, Format, MAX_INPUT};
 use cluster::config::schema::{Applies, Key};
-use cluster::config::{Author, Changed, Config, KeyPath, LOCAL, Target};
+use cluster::config::{Author, Changed, Config, Difference, KeyPath, LOCAL, Target};
 
-use super::{KeyArgs, ScopeArgs, problem, show};
+use super::{problem, show};
 use crate::commands::Context;
 use crate::error::{Error, Result};
 
@@ -59,8 +59,13 @@ pub fn warn_of_type(context: &Context, read: &input::Read) {
     }
 }
 
-/// Who changes the tree with which verb. The value is left out: it is recorded by itself, unless it is secret.
-pub fn author(verb: &str, scope: &ScopeArgs, key: &KeyArgs) -> Author {
+/// Who changes the tree with which command of the family.
+pub fn author(words: impl std::fmt::Display) -> Author {
+    author_of(format!("kato config {words}"))
+}
+
+/// Who changes the tree with this command.
+pub fn author_of(command: String) -> Author {
     let user = nix::unistd::geteuid();
     let name = match nix::unistd::User::from_uid(user) {
         Ok(Some(user)) => user.name,
@@ -70,10 +75,7 @@ pub fn author(verb: &str, scope: &ScopeArgs, key: &KeyArgs) -> Author {
         Ok(behind) if behind != name => format!("{behind} ({name})"),
         _ => name,
     };
-    Author {
-        who,
-        command: format!("kato config {verb}{} {} {}", scope.given(), key.component, key.path),
-    }
+    Author { who, command }
 }
 
 /// Say what the administrator should know of a change, and print the value as `get` does.
@@ -83,16 +85,7 @@ pub fn report(context: &Context, config: &Config, target: &Target, changed: &Cha
             Some(whole) => Some(format!("; did you mean {LOCAL} {whole}?")),
             None => near.as_ref().map(|near| format!("; did you mean {}?", words(near))),
         };
-        let what = if address.segments().count() == 1 {
-            "component"
-        } else {
-            "key"
-        };
-        context.ui.warn(&format!(
-            "{} is not a known {what}{}",
-            words(address),
-            near.unwrap_or_default()
-        ));
+        warn_of(context, address, near);
     }
     if changed.hidden_here {
         context.ui.warn(&format!(
@@ -107,6 +100,27 @@ pub fn report(context: &Context, config: &Config, target: &Target, changed: &Cha
     Ok(())
 }
 
+/// Say which keys, or whole components, are not known.
+pub fn warn_of_unknown(context: &Context, unknown: &[(KeyPath, Option<KeyPath>)]) {
+    for (address, near) in unknown {
+        let near = near.as_ref().map(|near| format!("; did you mean {}?", words(near)));
+        warn_of(context, address, near);
+    }
+}
+
+fn warn_of(context: &Context, address: &KeyPath, near: Option<String>) {
+    let what = if address.segments().count() == 1 {
+        "component"
+    } else {
+        "key"
+    };
+    context.ui.warn(&format!(
+        "{} is not a known {what}{}",
+        words(address),
+        near.unwrap_or_default()
+    ));
+}
+
 /// Say it where all keys that were changed are read at the start of their process only.
 pub fn say_if_restart_is_needed(context: &Context, config: &Config, target: &Target) {
     let at = config.schema().canonical(&target.address);
@@ -118,6 +132,25 @@ pub fn say_if_restart_is_needed(context: &Context, config: &Config, target: &Tar
             context
                 .ui
                 .say(&format!("It applies after: kato process restart {}", component.name));
+        }
+    }
+}
+
+/// Say it where keys that were changed are read at the start of their process only.
+pub fn say_which_need_a_restart(context: &Context, config: &Config, differences: &[Difference]) {
+    for component in config.schema().components() {
+        let is_changed = |key: &Key| {
+            let address = component.address(key);
+            differences
+                .iter()
+                .any(|difference| Some(&difference.change.path) == address.as_ref())
+        };
+        let mut late = component.keys.iter().filter(|key| key.applies == Applies::Restart);
+        if late.any(is_changed) {
+            context.ui.say(&format!(
+                "Some of it applies after: kato process restart {}",
+                component.name
+            ));
         }
     }
 }

@@ -9,16 +9,21 @@ use cluster::config::{Component, Config, KeyPath, Name, Scope, Target};
 use super::Context;
 use crate::error::{Exit, Result};
 
-mod change;
+pub mod change;
 mod del;
+mod diff;
 mod get;
+mod history;
 mod open;
+mod part;
 mod pop;
-mod problem;
+pub mod problem;
 mod push;
+mod rollback;
 mod schema;
 mod set;
 mod show;
+pub mod words;
 
 pub use open::open;
 
@@ -31,6 +36,9 @@ pub enum ConfigCommand {
     Push(push::PushArgs),
     Pop(pop::PopArgs),
     Schema(schema::SchemaArgs),
+    History(history::HistoryArgs),
+    Diff(diff::DiffArgs),
+    Rollback(rollback::RollbackArgs),
 }
 
 /// Run one verb.
@@ -42,6 +50,9 @@ pub async fn run(context: &Context, command: ConfigCommand) -> Result<Exit> {
         ConfigCommand::Push(args) => push::run(context, &args).await,
         ConfigCommand::Pop(args) => pop::run(context, &args).await,
         ConfigCommand::Schema(args) => schema::run(context, &args),
+        ConfigCommand::History(args) => history::run(context, &args).await,
+        ConfigCommand::Diff(args) => diff::run(context, &args).await,
+        ConfigCommand::Rollback(args) => rollback::run(context, &args).await,
     }
 }
 
@@ -104,6 +115,12 @@ struct KeyArgs {
 impl KeyArgs {
     fn target(&self, here: &Name, scope: Option<Scope>) -> Result<Target> {
         target(here, scope, &self.component, &self.path)
+    }
+
+    /// As it was given with a verb, for the record of a change. The value is left out: it is recorded by itself,
+    /// unless it is secret.
+    fn given(&self, verb: &str, scope: &ScopeArgs) -> String {
+        format!("{verb}{} {} {}", scope.given(), self.component, self.path)
     }
 }
 

@@ -34,7 +34,7 @@ pub async fn run(context: &Context, args: &PopArgs) -> Result<Exit> {
     args.scope.warn_if_absent(context, &config);
     let text = change::text(context, args.value.as_ref())?;
     let values = input::read_candidates(&target, &text, args.types.format()).map_err(problem::tree)?;
-    let author = change::author("pop", &args.scope, &args.key);
+    let author = change::author(args.key.given("pop", &args.scope));
     let changed = config.pop(&target, values, &author).await.map_err(problem::tree)?;
     change::report(context, &config, &target, &changed)?;
     Ok(Exit::Done)

@@ -35,7 +35,7 @@ pub async fn run(context: &Context, args: &PushArgs) -> Result<Exit> {
     let text = change::text(context, args.value.as_ref())?;
     let read = input::read_entry(&target, &text, args.types.format()).map_err(problem::tree)?;
     change::warn_of_type(context, &read);
-    let author = change::author("push", &args.scope, &args.key);
+    let author = change::author(args.key.given("push", &args.scope));
     let changed = config.push(&target, read.value, &author).await.map_err(problem::tree)?;
     change::report(context, &config, &target, &changed)?;
     Ok(Exit::Done)

@@ -42,7 +42,7 @@ pub async fn run(context: &Context, args: &SetArgs) -> Result<Exit> {
     let text = change::text(context, args.value.as_ref())?;
     let read = input::read(config.schema(), &target, &text, args.types.format()).map_err(problem::tree)?;
     change::warn_of_type(context, &read);
-    let author = change::author("set", &args.scope, &args.key);
+    let author = change::author(args.key.given("set", &args.scope));
     let changed = config
         .set(&target, read.value, args.force, &author)
         .await

@@ -9,10 +9,11 @@ use crate::harness::{Machine, Ran};
 mod forms;
 mod layers;
 mod lists;
+mod past;
 mod refusals;
 
 /// A machine that is a node named `one`, with an empty tree.
-fn node() -> Machine {
+pub fn node() -> Machine {
     let machine = Machine::new();
     let paths = Paths::from_root(Some(machine.root()));
     let node = NodeFile::micro(&Name::new("one").expect("a name"), DockerSettings::default());
@@ -26,7 +27,7 @@ fn node() -> Machine {
 }
 
 /// Run `kato config` with these words, separated by spaces.
-fn config(machine: &Machine, words: &str) -> Ran {
+pub fn config(machine: &Machine, words: &str) -> Ran {
     machine.kato(["config"].into_iter().chain(words.split(' ')))
 }
 
@@ -36,13 +37,13 @@ fn config_reading(machine: &Machine, words: &str, stdin: &str) -> Ran {
 }
 
 /// It must have worked; what it printed.
-fn printed(ran: Ran) -> String {
+pub fn printed(ran: Ran) -> String {
     assert_eq!(ran.code(), 0, "{ran}");
     ran.stdout()
 }
 
 /// Nothing has changed: what is set at all is the same as before.
-fn unchanged(machine: &Machine, change: impl FnOnce() -> Ran) -> Ran {
+pub fn unchanged(machine: &Machine, change: impl FnOnce() -> Ran) -> Ran {
     let all = || {
         (
             printed(config(machine, "get -f --reveal")),

@@ -1,0 +1,115 @@
+//! `kato data export`: write the configuration down.
+
+use std::io;
+use std::path::{Path, PathBuf, absolute};
+
+use clap::Args;
+use cluster::config::Secrets;
+use cluster::files;
+
+use super::document::{Document, Inventory};
+use crate::commands::Context;
+use crate::commands::config::{open, problem};
+use crate::error::{Error, Exit, Result, chain};
+use crate::fence_api::Client;
+
+/// Only its owner may read and write it.
+const MODE: u32 = 0o600;
+
+/// Write the configuration as a document
+///
+/// All layers of the configuration, and for people to read the containers of this node. It is what
+/// kato data import takes in on another node. Secrets are left out unless they are asked for.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kato data export backup.yml                   Into a file that only you can read
+  kato data export --with-secrets backup.yml
+  kato data export | ssh other kato data import -")]
+pub struct ExportArgs {
+    /// Write secrets, too, as they are
+    #[arg(long)]
+    with_secrets: bool,
+    /// Replace the file if there is one
+    #[arg(long)]
+    force: bool,
+    /// Where to; - or nothing is the standard output
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    file: PathBuf,
+}
+
+/// Write it.
+pub async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
+    let to_file = args.file.as_os_str() != "-";
+    if to_file {
+        check(&args.file, args.force)?;
+    }
+    let config = open(context).await?;
+    let secrets = if args.with_secrets {
+        Secrets::Revealed
+    } else {
+        Secrets::Redacted
+    };
+    let exported = config.export(secrets).await.map_err(problem::tree)?;
+    for key in &exported.unreadable {
+        context
+            .ui
+            .warn(&format!("{key} in the store cannot be read and is left out"));
+    }
+    let revision = exported.document.revision;
+    let document = Document::new(config.node().clone(), exported.document, inventory(context).await)?;
+    let text = document.write()?;
+    if to_file {
+        save(&args.file, args.force, &text)?;
+        context
+            .ui
+            .say(&format!("Revision {revision} is in {}", args.file.display()));
+    } else {
+        context.ui.bytes(text.as_bytes())?;
+    }
+    if exported.secrets > 0 {
+        context.ui.say(&format!(
+            "Secrets left out: {}; --with-secrets writes them, too",
+            exported.secrets
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// What fence tells of the node's containers.
+async fn inventory(context: &Context) -> Option<Inventory> {
+    match Client::new(&context.paths).containers().await {
+        Ok(containers) => Some(Inventory {
+            containers: containers.into_iter().map(Into::into).collect(),
+        }),
+        Err(error) => {
+            let error = Error::from(error);
+            context
+                .ui
+                .warn(&format!("The containers are not described: {}", chain(&error)));
+            None
+        }
+    }
+}
+
+/// Refuse early what could not be written, or should not.
+fn check(file: &Path, force: bool) -> Result<()> {
+    match file.symlink_metadata() {
+        Ok(found) if !found.is_file() => Err(Error::refused(format!("{} is not a file", file.display()))),
+        Ok(_) if !force => Err(there_is_one(file)),
+        _ => Ok(()),
+    }
+}
+
+fn save(file: &Path, force: bool, text: &str) -> Result<()> {
+    let write = if force { files::write_atomic } else { files::write_new };
+    let written = absolute(file).and_then(|path| write(&path, text.as_bytes(), MODE));
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => there_is_one(file),
+        _ => Error::failed(format!("could not write {}", file.display())).because(error),
+    })
+}
+
+fn there_is_one(file: &Path) -> Error {
+    Error::refused(format!("{} is there already", file.display())).hint("replace it with --force")
+}
