@@ -130,3 +130,35 @@ fn stopping_is_for_the_administrator_alone() -> Story {
     assert_eq!(main_pid(&machine, "web"), main);
     Ok(())
 }
+
+#[test]
+fn after_a_reboot_all_is_as_it_was() -> Story {
+    let machine = Machine::micro("rebooted");
+    start_container(&machine);
+    machine
+        .kato(&["container", "create", "--start", "--handle", "ended"])
+        .ok();
+    machine.kato(&["container", "stop", "ended"]).ok();
+    let port = machine.kato_json(&["container", "info", "web"])["ports"].clone();
+    for boot in [Machine::reboot, Machine::power_cycle] {
+        boot(&machine);
+        machine.ready("fence");
+        until("the container serves its page again", LIMIT, || {
+            let port = port[0]["host_port"].to_string();
+            let page = machine.run(&["busybox", "wget", "-qO-", &format!("http://127.0.0.1:{port}/")]);
+            page.out().contains("This is container").then_some(())
+        });
+        assert_eq!(machine.kato_json(&["container", "info", "web"])["ports"], port);
+        let state = |handle: &str| machine.kato_json(&["container", "info", handle])["state"].clone();
+        assert_eq!((state("web"), state("ended")), ("active".into(), "stopped".into()));
+        until("all is in order", LIMIT, || {
+            (machine.kato(&["status"]).code == 0).then_some(())
+        });
+    }
+    // What was stopped by the administrator stays so through a boot.
+    machine.kato(&["process", "stop", "fence"]).ok();
+    machine.reboot();
+    machine.ready("docker");
+    assert_eq!(machine.process("fence")["state"], "STOPPED");
+    Ok(())
+}

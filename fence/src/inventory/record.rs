@@ -31,6 +31,9 @@ pub struct Record {
     pub main: MainInfo,
     /// The image's command is to run.
     pub started: bool,
+    /// It ended with the machine and is to be started again.
+    #[serde(default)]
+    pub comes_back: bool,
     pub events: Vec<String>,
 }
 
@@ -69,6 +72,7 @@ impl Record {
             grace_time_ns: 0,
             main: MainInfo::default(),
             started: false,
+            comes_back: false,
             events: Vec::new(),
         }
     }

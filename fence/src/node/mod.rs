@@ -2,6 +2,7 @@
 //!
 //! Order of ending: stop accepting, finish requests, stop the tasks. Containers are never touched by it.
 
+mod boot;
 mod config;
 mod engine_watch;
 mod lock;
@@ -95,6 +96,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         .await
         .map_err(Error::Listen)?;
     let adopted = supervisor.adopt().await.map_err(Error::Adopt)?;
+    note_boot(&boot::Boot::of(&paths.fence_run()), &supervisor).await;
     tracing::info!(node = %settings.node.name, containers = adopted, "fence {} is ready", env!("CARGO_PKG_VERSION"));
     service::ready();
 
@@ -112,6 +114,22 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     service::stopping();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Have what ended with the machine come back. Where that cannot be noted, the next start tries again.
+async fn note_boot(boot: &boot::Boot, supervisor: &Supervisor) {
+    if !boot.is_first_start() {
+        return;
+    }
+    if let Err(error) = supervisor.machine_was_started().await {
+        return tracing::error!(
+            error = error.chain(),
+            "could not note which containers are to be started again"
+        );
+    }
+    if let Err(error) = boot.note() {
+        tracing::error!(%error, "could not note that the machine was started");
+    }
 }
 
 /// Everything that runs beside the faces. Ends with the shutdown.

@@ -299,6 +299,7 @@ impl Supervisor {
                 .unwrap_or(policy.default_grace_time.as_nanos() as u64),
             main: MainInfo::default(),
             started: false,
+            comes_back: false,
             events: Vec::new(),
             spec,
         }

@@ -5,6 +5,7 @@
 //! the inventory before the caller hears of it.
 
 mod adopt;
+mod comeback;
 mod create;
 mod destroy;
 mod entry;

@@ -7,6 +7,7 @@
 //! | active, stopped | the recorded first process | adopted; whether main runs is taken from init |
 //! | active, stopped | a first process that is not recorded | adopted, with no process of the earlier one |
 //! | active, stopped | no first process, or no container | recorded, and the processes with it |
+//! | active when the machine ended | no first process | started again, and main |
 //! | lost | a container | stopped |
 //!
 //! What is in the engine or on the disk without a record is [`super::sweep`]'s business. What fails is tried again with
@@ -102,6 +103,9 @@ impl Supervisor {
     async fn compare_live(&self, entry: &Arc<Entry>, seen: Option<&Container>) -> Result<()> {
         if let Some(seen) = seen {
             self.find_again(entry, seen).await?;
+        }
+        if entry.record().comes_back && !self.bring_back(entry, seen).await? {
+            return Ok(());
         }
         let runs = seen.is_some_and(|seen| seen.state == ContainerState::Running);
         let recorded = entry.record().pid != 0;

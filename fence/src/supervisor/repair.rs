@@ -27,7 +27,7 @@ pub struct RepairTimes {
 impl Default for RepairTimes {
     fn default() -> RepairTimes {
         RepairTimes {
-            grace: Duration::from_secs(10),
+            grace: Duration::from_secs(5),
             first: Duration::from_secs(1),
             longest: Duration::from_secs(300),
         }
@@ -49,6 +49,8 @@ pub struct Problem {
 pub(super) enum Subject {
     /// A container whose create or destroy was cut off, by instance.
     CutOff(String),
+    /// A container that ended with the machine, by instance.
+    Comeback(String),
     /// A record that could not be taken over, by handle.
     Record(String),
     /// A container of this node without a record, by the engine's id.
@@ -210,8 +212,8 @@ mod tests {
     fn what_may_just_be_being_made_is_left_alone_for_the_grace_time() {
         let (mut repairs, subject, now) = repairs();
         assert!(!repairs.is_due_after_grace(&subject, now));
-        assert!(!repairs.is_due_after_grace(&subject, now + 9 * SECOND));
-        assert!(repairs.is_due_after_grace(&subject, now + 10 * SECOND));
+        assert!(!repairs.is_due_after_grace(&subject, now + 4 * SECOND));
+        assert!(repairs.is_due_after_grace(&subject, now + 5 * SECOND));
         assert!(repairs.problems().is_empty(), "nothing has failed");
     }
 

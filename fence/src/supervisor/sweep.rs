@@ -68,7 +68,9 @@ impl Supervisor {
                 let name = path.strip_prefix(run_dir).ok().and_then(Path::to_str);
                 name.is_some_and(|name| directories.contains(name) && !recorded.contains(name))
             }
-            Subject::CutOff(instance) | Subject::Ports(instance) => in_table.contains(instance),
+            Subject::CutOff(instance) | Subject::Comeback(instance) | Subject::Ports(instance) => {
+                in_table.contains(instance)
+            }
             Subject::Record(_) | Subject::Late(_) | Subject::Rules => true,
         });
     }

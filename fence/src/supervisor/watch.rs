@@ -92,11 +92,11 @@ impl Supervisor {
     /// A container's first process may have ended, and with it all others, or the container may be gone: ask the
     /// engine about this very one, and believe nothing but a clear answer. The caller holds the entry's life.
     pub(super) async fn may_have_died(&self, entry: &Arc<Entry>) {
-        let (known, state) = {
+        let (known, state, comes_back) = {
             let record = entry.record();
-            (record.pid, record.state)
+            (record.pid, record.state, record.comes_back)
         };
-        if entry.is_being_destroyed() || !matches!(state, State::Active | State::Stopped) {
+        if entry.is_being_destroyed() || comes_back || !matches!(state, State::Active | State::Stopped) {
             return;
         }
         let id = ContainerId(entry.record().engine_id.clone());

@@ -351,3 +351,54 @@ async fn what_cannot_be_done_to_a_lost_container_is_refused() {
         Err(Error::WrongState { .. })
     ));
 }
+
+#[tokio::test]
+async fn what_was_active_when_the_machine_ended_comes_back_and_what_was_stopped_does_not() {
+    let node = Node::new();
+    let web = node
+        .supervisor
+        .create(ContainerSpec {
+            start: true,
+            ..named("web")
+        })
+        .await
+        .unwrap();
+    let idle = node.supervisor.create(named("idle")).await.unwrap();
+    node.supervisor.stop(&idle.handle, true).await.unwrap();
+    for entry in node.supervisor.entries() {
+        entry.link.close();
+    }
+    for info in [&web, &idle] {
+        node.engine.exit(&ContainerId(info.engine_id.clone()), 255);
+    }
+    let next = node.restarted().await;
+    next.machine_was_started().await.unwrap();
+    node.engine.fail_at(Step::Start, 1);
+    next.reconcile().await.unwrap();
+    let told = problems(&next).await;
+    assert!(told.len() == 1 && told[0].what.contains("web"), "{told:?}");
+    assert_eq!(
+        next.info(&web.handle).await.unwrap().state,
+        State::Active,
+        "it is about to come back"
+    );
+    compared_until(&next, "it is back", async || {
+        problems(&next).await.is_empty()
+            && node
+                .engine
+                .inspect(&ContainerId(web.engine_id.clone()))
+                .await
+                .unwrap()
+                .pid
+                != 0
+    })
+    .await;
+    assert!(next.info(&web.handle).await.unwrap().started);
+    assert_eq!(next.info(&idle.handle).await.unwrap().state, State::Stopped);
+    // Noted once more, as by a fence that was killed before it could note the boot: nothing happens to what runs.
+    let starts = node.engine.calls(Step::Start);
+    next.machine_was_started().await.unwrap();
+    next.reconcile().await.unwrap();
+    assert_eq!(node.engine.calls(Step::Start), starts);
+    assert!(next.entries().iter().all(|entry| !entry.record().comes_back));
+}

@@ -93,10 +93,11 @@ trait Service {
 /// Whether this node's processes are units: systemd runs here, the node is the machine's own, its agent's unit is there.
 pub fn manages(paths: &Paths) -> bool {
     let root = paths.root();
-    let has_unit = |place: &&str| root.join(place).join(AGENT_UNIT).is_file();
     root == Path::new("/")
         && Path::new("/run/systemd/system").is_dir()
-        && UNIT_PLACES.iter().any(|place| has_unit(&place))
+        && UNIT_PLACES
+            .iter()
+            .any(|place| root.join(place).join(AGENT_UNIT).is_file())
 }
 
 /// Have systemd start the agent's unit, and wait until its process is there.
