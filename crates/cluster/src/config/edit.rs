@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::key::KeyPath;
 use super::layers::Layers;
 use super::schema::kind::type_name;
-use super::schema::{Found, Kind, Schema};
+use super::schema::{self, Found, Kind, Schema};
 use super::target::{Scope, Target};
 use super::tree::{Change, Tree};
 use super::{Error, Result};
@@ -164,6 +164,13 @@ impl Editor<'_> {
                 refused(no_map(leaf), A_MAP.to_owned())
             };
         }
+        if !self.schema.is_secret(path)
+            && let Some(name) = schema::secret_within(leaf)
+        {
+            // A list is one leaf, and only whole leaves are kept apart and redacted.
+            let reason = format!("{name} looks like a secret, which is not taken inside a list");
+            return refused(reason, format!("a key of its own for it, such as {path}_{name}"));
+        }
         self.check_above(path)?;
         self.check_type(path, leaf)?;
         Ok(true)
@@ -305,7 +312,7 @@ pub fn not_found(schema: &Schema, tree: &Tree, target: &Target) -> Error {
         Found::Key(_) | Found::Group => None,
         Found::Unknown { near: None } => {
             let set = tree.iter().map(|(path, _)| path.as_str());
-            super::schema::nearest(target.address.as_str(), set).and_then(|near| KeyPath::parse(near).ok())
+            schema::nearest(target.address.as_str(), set).and_then(|near| KeyPath::parse(near).ok())
         }
     };
     Error::NotFound {

@@ -261,3 +261,14 @@ fn a_nodes_layer_is_changed_without_touching_the_clusters() {
         Some(json!({"fence": {"max_containers": 4}}))
     );
 }
+
+#[test]
+fn a_secret_hides_in_no_list() {
+    for value in [json!([{"password": "x"}]), json!([[{"a": {"db_token": "x"}}]])] {
+        let refused = set(json!({}), "other/list", value).unwrap_err().to_string();
+        assert!(refused.contains("looks like a secret"), "{refused}");
+    }
+    assert!(set(json!({}), "other/list", json!([{"name": "x"}])).is_ok());
+    assert!(set(json!({}), "other/db_token", json!(["x", {"password": "y"}])).is_ok());
+    assert!(set(json!({}), "other/map", json!({"password": "x"})).is_ok());
+}

@@ -208,6 +208,18 @@ impl Key {
     }
 }
 
+/// The first name inside a value that is a secret's.
+pub(super) fn secret_within(value: &Value) -> Option<&str> {
+    match value {
+        Value::Array(items) => items.iter().find_map(secret_within),
+        Value::Object(map) => map.iter().find_map(|(name, inner)| match is_secret_name(name) {
+            true => Some(name.as_str()),
+            false => secret_within(inner),
+        }),
+        _ => None,
+    }
+}
+
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES
