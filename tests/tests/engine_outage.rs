@@ -157,3 +157,36 @@ fn the_administrator_is_told() -> Story {
     });
     Ok(())
 }
+
+#[test]
+fn answers_that_make_no_sense_or_do_not_end_are_borne() -> Story {
+    for odd in [Behaviour::TalksNonsense, Behaviour::Drips] {
+        let proxy = DockerProxy::start();
+        let node = node(&proxy);
+        let web = node.container(&ContainerSpec {
+            handle: "web".into(),
+            ..ContainerSpec::default()
+        })?;
+        proxy.set(odd);
+        let start = Instant::now();
+        let failed = node.kato(&["container", "create", "--handle", "during"]);
+        assert!(start.elapsed() < LIMIT, "{odd:?}: the answer is bounded in time");
+        assert_ne!(failed.code, 0, "{odd:?}");
+        assert!(failed.err().contains("could not create"), "{odd:?}: {}", failed.err());
+        assert_eq!(web.shell("echo meanwhile")?, "meanwhile\n", "{odd:?}");
+        assert_eq!(web.garden.info("web")?.state, "active", "{odd:?}");
+        let status = node.kato(&["status"]).expect_code(1);
+        assert!(status.out().contains("Docker"), "{odd:?}: {}", status.out());
+
+        proxy.set(Behaviour::Works);
+        wait_for_engine(&node, "ok");
+        until("the handle can be used", LIMIT, || {
+            (node.kato(&["container", "create", "--handle", "during"]).code == 0).then_some(())
+        });
+        assert_eq!(web.garden.info("web")?.state, "active", "{odd:?}");
+        until("nothing of the failed create is left", LIMIT, || {
+            (node.containers_in_docker().len() == 2).then_some(())
+        });
+    }
+    Ok(())
+}
