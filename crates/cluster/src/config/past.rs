@@ -133,9 +133,10 @@ impl Config {
 
     /// All that happened after `from` and not after `to`.
     async fn span(&self, layers: &Layers, from: Revision, to: Revision) -> Result<Span> {
-        if to > layers.revision {
+        let last = from.max(to);
+        if last > layers.revision {
             return Err(Error::NoRevision {
-                revision: to,
+                revision: last,
                 latest: layers.revision,
             });
         }

@@ -102,6 +102,8 @@ async fn a_difference_is_told_either_way_round() {
         Err(Error::NoRevision { revision: 4, latest: 3 })
     ));
     assert!(matches!(config.diff(9, None).await, Err(Error::NoRevision { .. })));
+    let ahead = config.rollback(4, &Part::default(), &author("rollback")).await;
+    assert!(matches!(ahead, Err(Error::NoRevision { revision: 4, latest: 3 })));
 }
 
 #[tokio::test]
