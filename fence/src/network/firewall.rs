@@ -76,12 +76,12 @@ impl Firewall for Nft {
 async fn pass_docker(bridge: &str) -> Result<()> {
     const CHAIN: &str = "DOCKER-USER";
     let rule = ["-o", bridge, "-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"];
-    if run("iptables", "iptables", &["-w", "5", "-n", "-L", CHAIN], "")
-        .await
-        .is_err()
-    {
+    match run("iptables", "iptables", &["-w", "5", "-n", "-L", CHAIN], "").await {
+        Ok(()) => {}
         // Docker does not filter here, so nothing has to be passed.
-        return Ok(());
+        Err(Error::Missing { .. }) => return Ok(()),
+        Err(Error::Refused { reason, .. }) if reason.contains("No chain") => return Ok(()),
+        Err(error) => return Err(error),
     }
     let check: Vec<&str> = ["-w", "5", "-C", CHAIN].into_iter().chain(rule).collect();
     if run("iptables", "iptables", &check, "").await.is_ok() {

@@ -66,7 +66,10 @@ impl PortPool {
                 taken: self.taken.clone(),
                 _bound: Some(bound),
             }),
-            Err(_) => {
+            Err(errno) => {
+                if errno != nix::errno::Errno::EADDRINUSE {
+                    tracing::warn!(port, %errno, "could not bind a port for a container; passing it over");
+                }
                 self.taken().ports.remove(&port);
                 None
             }

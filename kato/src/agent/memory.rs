@@ -12,6 +12,7 @@ use cluster::files;
 use cluster::process::Process;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::process_control::Identity;
 
@@ -72,10 +73,17 @@ struct Entry {
     running: Option<Running>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// The file as it is written.
+#[derive(Debug, Serialize)]
 struct Content {
     format: u32,
     processes: BTreeMap<Process, Entry>,
+}
+
+/// The file as it is read.
+#[derive(Deserialize)]
+struct Found {
+    processes: BTreeMap<String, Value>,
 }
 
 /// The agent's memory.
@@ -173,8 +181,12 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<BTreeMap<Process, Entry>, Error> {
             format: head.format,
         });
     }
-    let content: Content = serde_json::from_slice(bytes).map_err(unreadable)?;
-    Ok(content.processes)
+    let Found { processes } = serde_json::from_slice(bytes).map_err(unreadable)?;
+    // A later version may have looked after others.
+    let known = |(name, entry): (String, Value)| Some((name.parse().ok()?, entry));
+    let known = processes.into_iter().filter_map(known);
+    let read = known.map(|(process, entry)| Ok((process, serde_json::from_value(entry)?)));
+    read.collect::<serde_json::Result<_>>().map_err(unreadable)
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub mod desk;
 pub mod detach;
 mod error;
 mod external;
+#[cfg(test)]
+mod fixture_tests;
 pub mod glance;
 mod lock;
 mod logs;

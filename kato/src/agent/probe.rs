@@ -4,10 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cluster::files;
 
 use crate::docker_api;
 use crate::error::chain;
 use crate::fence_api;
+
+/// How much a file may have that holds a process id.
+const MAX_PID_FILE: u64 = 64;
 
 /// What a process answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,10 +76,10 @@ impl Probe for DockerProbe {
                 let pid = self
                     .pid_file
                     .as_ref()
-                    .and_then(|path| std::fs::read_to_string(path).ok());
+                    .and_then(|path| files::read_limited(path, MAX_PID_FILE).ok());
                 Answer {
                     problem: String::new(),
-                    pid: pid.and_then(|text| text.trim().parse().ok()),
+                    pid: pid.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok()),
                 }
             }
             // Whoever listens may hang; its pid file is no proof that it is the one.

@@ -87,11 +87,13 @@ async fn answer(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns when the peer has closed its side. Anything else it sends is not read on.
+/// Returns when the peer has closed its side, or has sent more than any question is long. What it sends is thrown away.
 async fn gone(reader: &mut (impl AsyncBufReadExt + Unpin)) {
-    match reader.fill_buf().await {
-        Ok([]) | Err(_) => {}
-        Ok(_) => std::future::pending().await,
+    while let Ok(bytes) = reader.fill_buf().await
+        && !bytes.is_empty()
+    {
+        let count = bytes.len();
+        reader.consume(count);
     }
 }
 
@@ -197,6 +199,62 @@ mod tests {
                 .await
                 .contains("done")
         );
+    }
+
+    #[tokio::test]
+    async fn who_waits_and_goes_on_talking_is_noticed_when_it_leaves() {
+        let (_directory, socket) = served();
+        let ready = b"{\"version\":1,\"action\":\"ready\",\"processes\":[\"fence\"],\"within_ms\":null}\n";
+        let chatter = [&ready[..], &vec![b'x'; 2 * MAX_QUESTION as usize]].concat();
+        for _ in 0..MAX_OPEN + 1 {
+            let mut stream = UnixStream::connect(&socket).await.unwrap();
+            let _ = stream.write_all(&chatter).await;
+        }
+        let list = said(&socket, b"{\"version\":1,\"action\":\"list\"}\n");
+        assert!(timeout(2 * TALK, list).await.unwrap().contains("done"));
+    }
+
+    /// Questions, good ones and others, but none that ends the agent: that is not what is asked here.
+    fn corpus() -> Vec<Vec<u8>> {
+        hostile::corpus(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/questions"))
+    }
+
+    #[test]
+    fn whatever_is_asked_the_agent_answers_or_hangs_up_and_goes_on() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (_directory, socket) = runtime.block_on(async { served() });
+        let ask = |question: &[u8]| {
+            let asking = async {
+                let mut stream = UnixStream::connect(&socket).await.unwrap();
+                let _ = stream.write_all(question).await;
+                // Nothing more is coming, so that a question without an end is one too.
+                let _ = stream.shutdown().await;
+                let mut answer = Vec::new();
+                let _ = stream.read_to_end(&mut answer).await;
+                answer
+            };
+            runtime
+                .block_on(async { timeout(2 * TALK, asking).await })
+                .expect("the agent neither answers nor hangs up")
+        };
+        for question in corpus() {
+            ask(&question);
+        }
+        let config = proptest::prelude::ProptestConfig {
+            source_file: Some(file!()),
+            ..proptest::prelude::ProptestConfig::with_cases(200)
+        };
+        let spoilt = proptest::test_runner::TestRunner::new(config).run(&hostile::spoilt(corpus()), |question| {
+            let answer = ask(&question);
+            proptest::prop_assert!(answer.is_empty() || serde_json::from_slice::<Answer>(&answer).is_ok());
+            Ok(())
+        });
+        spoilt.unwrap();
+        let list = ask(b"{\"version\":1,\"action\":\"list\"}\n");
+        assert!(String::from_utf8_lossy(&list).contains("done"));
     }
 
     #[tokio::test]

@@ -137,7 +137,7 @@ fn docker_pid_file(paths: &Paths) -> PathBuf {
 }
 
 /// The settings that Docker's own file makes. What cannot be read makes none; dockerd itself will say what is wrong.
-fn configured_keys(settings: &Path) -> Vec<String> {
+pub fn configured_keys(settings: &Path) -> Vec<String> {
     let content = files::read_limited(settings, MAX_SETTINGS).unwrap_or_default();
     let parsed = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&content);
     parsed

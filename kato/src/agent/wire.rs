@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cluster::process::{Observed, Process};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::fence_api::wire::Status as FenceStatus;
 
@@ -82,7 +82,8 @@ pub enum Answer {
 pub struct Report {
     /// The agent itself.
     pub agent: AgentInfo,
-    /// All processes, the agent first.
+    /// All processes, the agent first; of a later agent's those that this kato knows.
+    #[serde(deserialize_with = "known")]
     pub processes: Vec<Observed>,
     /// What fence said, where it was asked.
     #[serde(default)]
@@ -90,6 +91,15 @@ pub struct Report {
     /// Why fence said nothing, or "".
     #[serde(default)]
     pub fence_problem: String,
+}
+
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Observed>, D::Error> {
+    let all = Vec::<serde_json::Value>::deserialize(deserializer)?.into_iter();
+    let is_unknown = |name: &str| name.parse::<Process>().is_err();
+    let known = all.filter(|observed| !observed["process"].as_str().is_some_and(is_unknown));
+    known
+        .map(|observed| serde_json::from_value(observed).map_err(de::Error::custom))
+        .collect()
 }
 
 /// The agent itself.

@@ -14,11 +14,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cluster::nodes::Paths;
 use tokio::time::{Instant, sleep, timeout};
-use zbus::{Connection, OwnedObjectPath};
+use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 use super::own::OwnProcesses;
 use super::{Ask, End, Error, Identity, Launch, ProcessControl, Result};
 
+/// systemd's name on the bus.
+const SYSTEMD: &str = "org.freedesktop.systemd1";
 /// The unit of the agent itself.
 pub const AGENT_UNIT: &str = "kato-agent.service";
 /// Where administrators, local installations and packages put units.
@@ -217,7 +219,8 @@ impl ProcessControl for SystemdUnits {
     }
 
     async fn ended(&self, process: &Identity) -> Result<End> {
-        let unit = self.unit_of(process).await?;
+        // Without systemd's word it is still known when it ended.
+        let unit = self.unit_of(process).await.unwrap_or_default();
         let end = self.pids.ended(process).await?;
         let Some(unit) = unit else { return Ok(end) };
         self.units().remove(process);
@@ -320,16 +323,25 @@ impl Systemd {
     }
 
     async fn look(&self, path: &OwnedObjectPath) -> zbus::Result<Seen> {
-        let (unit, service) = (self.unit(path).await?, self.service(path).await?);
+        let unit = self.unit(path).await?;
+        // The job first: one that is over by now has had its effect on what is asked next.
+        let has_job = unit.job().await?.0 != 0;
+        let active = unit.active_state().await?;
+        // All of the service at one moment: a process may be starting just now.
+        let (properties, interface) = ("org.freedesktop.DBus.Properties", "org.freedesktop.systemd1.Service");
+        let body = (interface,);
+        let asked = self
+            .bus
+            .call_method(Some(SYSTEMD), path, Some(properties), "GetAll", &body);
+        let mut service: HashMap<String, OwnedVariant> = asked.await?.body().deserialize()?;
         Ok(Seen {
-            // The job first: one that is over by now has had its effect on what is asked next.
-            has_job: unit.job().await?.0 != 0,
-            active: unit.active_state().await?,
-            result: service.result().await?,
-            main_pid: service.main_pid().await?,
-            exec_pid: service.exec_main_pid().await?,
-            exec_status: service.exec_main_status().await?,
-            started: service.exec_main_start_timestamp_monotonic().await?,
+            has_job,
+            active,
+            result: taken(&mut service, "Result")?,
+            main_pid: taken(&mut service, "MainPID")?,
+            exec_pid: taken(&mut service, "ExecMainPID")?,
+            exec_status: taken(&mut service, "ExecMainStatus")?,
+            started: taken(&mut service, "ExecMainStartTimestampMonotonic")?,
         })
     }
 
@@ -370,6 +382,15 @@ impl Systemd {
             _ => End::Unknown,
         }
     }
+}
+
+/// One of a unit's properties.
+fn taken<T>(properties: &mut HashMap<String, OwnedVariant>, name: &str) -> zbus::Result<T>
+where
+    T: TryFrom<OwnedVariant>,
+{
+    let value = properties.remove(name).and_then(|value| T::try_from(value).ok());
+    value.ok_or_else(|| zbus::Error::Failure(format!("systemd does not tell {name} as expected")))
 }
 
 async fn bounded<T>(asked: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {

@@ -72,7 +72,7 @@ async fn micro(context: &Context, args: &MicroArgs) -> Result<Exit> {
     };
     make_places(paths)?;
     if node.docker.managed && systemd::manages(paths) {
-        configure_docker(paths)?;
+        configure_docker(context)?;
     }
     let tree = SqliteStore::create(&paths.tree_db()).await;
     tree.map_err(|error| Error::failed("could not make the config tree").because(error))?;
@@ -186,12 +186,21 @@ fn make_places(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// Have containers outlive Docker's own service. Where Docker was configured by somebody, that is left as it is, and
-/// `kato status` tells what is missing.
-fn configure_docker(paths: &Paths) -> Result<()> {
+/// Have containers outlive Docker's own service. What somebody else has configured is left as it is.
+fn configure_docker(context: &Context) -> Result<()> {
+    let paths = &context.paths;
     let settings = paths.root().join("etc/docker/daemon.json");
     let failed = |error: io::Error| Error::failed(format!("could not write {}", settings.display())).because(error);
     if settings.exists() {
+        if !table::configured_keys(&settings)
+            .iter()
+            .any(|key| key == "live-restore")
+        {
+            let file = settings.display();
+            context.ui.warn(&format!(
+                "containers will end when Docker is next restarted: add \"live-restore\": true to {file}"
+            ));
+        }
         return Ok(());
     }
     make_place(&paths.root().join("etc/docker"), 0o755).map_err(failed)?;
