@@ -76,7 +76,8 @@ pub(crate) fn point(_name: &'static str) {}
 #[cfg(feature = "faults")]
 pub(crate) use armed::point;
 
-#[cfg(feature = "faults")]
+#[cfg(any(test, feature = "faults"))]
+#[cfg_attr(not(feature = "faults"), allow(dead_code))]
 mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,8 +5,10 @@
 //!
 //! - [`garden`]: the Garden API as its Go client really speaks it.
 //! - [`harness`]: nodes under temporary roots, the programs, the base image, waiting, Docker, cgroups.
+//! - [`torture`]: a daemon that is killed at its fault points under load, and what is left then.
 //! - [`source`]: reading the workspace's Rust sources, for `tests/architecture.rs`.
 
 pub mod garden;
 pub mod harness;
 pub mod source;
+pub mod torture;

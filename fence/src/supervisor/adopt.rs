@@ -35,6 +35,8 @@ impl Supervisor {
             tracing::error!(error = error.chain(), "could not lead ports to containers");
         }
         fault::point("adopt/rules-applied");
+        // The engine may still be at what an earlier fence has asked it for and forgotten.
+        self.repairs().expect_late("", Instant::now());
         self.inner.ready.store(true, Ordering::Release);
         Ok(count)
     }

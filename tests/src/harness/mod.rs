@@ -19,11 +19,11 @@ mod wait;
 
 pub use command::{Captured, run, run_with_input};
 pub use http::page;
-pub use image::{base_image, derived_image};
+pub use image::{DerivedImage, base_image, derived_image};
 pub use machine::Machine;
 pub use node::{ContainerOf, Node};
 pub use processes::{is_alive, kill_hard, of_container};
-pub use programs::{program, workspace};
+pub use programs::{program, program_with_faults, workspace};
 pub use proxy::{Behaviour, DockerProxy};
 pub use pty::OnTerminal;
-pub use wait::{LIMIT, until};
+pub use wait::{LIMIT, poll, until};

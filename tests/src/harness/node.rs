@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Node {
     _ports: Ports,
     /// The daemon, where the node runs it without an agent.
     fence: Mutex<Option<Child>>,
+    /// What is started as the daemon.
+    program: PathBuf,
 }
 
 impl Node {
@@ -55,6 +58,14 @@ impl Node {
         node
     }
 
+    /// [`Node::fence_only`] with another program for the daemon.
+    pub fn with_program(program: PathBuf) -> Node {
+        let mut node = Node::prepared(Path::new(DOCKER));
+        node.program = program;
+        node.start_fence();
+        node
+    }
+
     /// A micro cloud as `kato node setup micro` leaves it, agent and daemon ready.
     pub fn micro() -> Node {
         let node = Node::prepared(Path::new(DOCKER));
@@ -73,6 +84,7 @@ impl Node {
             first_port: ports.first,
             _ports: ports,
             fence: Mutex::new(None),
+            program: program("fence"),
         }
     }
 
@@ -222,6 +234,12 @@ impl Node {
     /// Start the daemon of a [`Node::fence_only`] and wait for nothing.
     #[track_caller]
     pub fn spawn_fence(&self) {
+        self.spawn_fence_with(&[]);
+    }
+
+    /// [`Node::spawn_fence`] with these variables in its environment.
+    #[track_caller]
+    pub fn spawn_fence_with(&self, env: &[(&str, &str)]) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -230,10 +248,11 @@ impl Node {
         let second = log
             .try_clone()
             .unwrap_or_else(|error| panic!("could not share the log: {error}"));
-        let child = Command::new(program("fence"))
+        let child = Command::new(&self.program)
             .arg("--root")
             .arg(self.root())
             .env("FENCE_INIT", fence_init())
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(second)
@@ -258,6 +277,16 @@ impl Node {
             .kill()
             .and_then(|()| child.wait())
             .unwrap_or_else(|error| panic!("could not kill fence: {error}"));
+    }
+
+    /// How the daemon of a [`Node::fence_only`] ended, if it has.
+    pub fn fence_ended(&self) -> Option<ExitStatus> {
+        self.fence().as_mut()?.try_wait().ok().flatten()
+    }
+
+    /// The node's ports.
+    pub fn ports(&self) -> Range<u16> {
+        self.first_port..self.first_port + COUNT
     }
 
     /// Wait until the daemon says that it is ready.

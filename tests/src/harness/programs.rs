@@ -31,6 +31,17 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// The daemon with fault points, which has a place of its own; `./test faults` builds it.
+pub fn program_with_faults() -> PathBuf {
+    let path = target_dir().with_file_name("faults").join("fence");
+    assert!(
+        path.exists(),
+        "there is no {}: cargo build -p fence --features faults --profile faults",
+        path.display()
+    );
+    path
+}
+
 /// The static fence-init; `./test` builds it and says where.
 pub fn fence_init() -> PathBuf {
     let build = "cargo rustc -p fence-init --bin fence-init --profile init -- -C target-feature=+crt-static \
