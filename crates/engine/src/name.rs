@@ -286,4 +286,34 @@ mod tests {
         assert_eq!(lookup_key("busybox").unwrap(), "busybox:latest");
         assert!(lookup_key("sha256:../x").is_err());
     }
+
+    fn samples() -> Vec<Vec<u8>> {
+        [
+            "busybox",
+            "docker.io/library/busybox:latest",
+            "index.docker.io/a/b",
+            "reg.example.com:5000/a__b/c--d/e.f_g:Tag_1.2-x",
+            "localhost:5000/a/b",
+            "a@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "r:5000/a:t@sha256:afafafafafafafafafafafafafafafafafafafafafafafafafafafafafafafaf",
+            "library/library/a",
+        ]
+        .map(Vec::from)
+        .into()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_taken_is_short_and_the_same_when_printed(text in hostile::spoilt_text(samples())) {
+            match text.parse::<ImageName>() {
+                Ok(name) => {
+                    let printed = name.to_string();
+                    proptest::prop_assert!(printed.len() <= MAX_NAME + MAX_TAG + 1);
+                    proptest::prop_assert!(printed.bytes().all(|byte| byte.is_ascii_graphic()));
+                    proptest::prop_assert_eq!(printed.parse(), Ok(name));
+                }
+                Err(error) => proptest::prop_assert!(error.to_string().len() < 10 * MAX_NAME),
+            }
+        }
+    }
 }

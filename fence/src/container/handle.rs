@@ -108,6 +108,21 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_taken_can_be_addressed_and_is_a_host_name(text in "([!-~]{0,70}|.{0,8}|[-._]{1,6}|[!-~]{250,260})") {
+            match text.parse::<Handle>() {
+                Ok(handle) => {
+                    proptest::prop_assert_eq!(handle.as_str(), text);
+                    let host = handle.hostname();
+                    proptest::prop_assert!((1..=63).contains(&host.len()) && !host.starts_with('-') && !host.ends_with('-'));
+                    proptest::prop_assert!(host.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+                }
+                Err(error) => proptest::prop_assert!(error.to_string().len() < 1024),
+            }
+        }
+    }
+
     #[test]
     fn hostname_is_the_tail_that_fits() {
         assert_eq!("web_1".parse::<Handle>().unwrap().hostname(), "web-1");

@@ -5,11 +5,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::check_env;
+use super::spec::{MAX_PATH, check_env};
 
 /// The most arguments of one process, and the most bytes they may have together.
 pub const MAX_ARGS: usize = 4_096;
 pub const MAX_ARG_BYTES: usize = 512 * 1024;
+/// The longest name of a process, in bytes.
+pub const MAX_ID: usize = 128;
+/// The longest `user:group`, in bytes.
+pub const MAX_USER: usize = 512;
 
 /// A process's name within its container: 1 to 128 printable ASCII characters without space, `/` and `?`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,7 +42,7 @@ impl FromStr for ProcessId {
 
     fn from_str(text: &str) -> Result<Self, ProcessSpecError> {
         let usable =
-            (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && !b"/?".contains(&b));
+            (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && !b"/?".contains(&b));
         if usable && text != "." && text != ".." {
             return Ok(ProcessId(text.to_owned()));
         }
@@ -127,24 +131,34 @@ impl ProcessSpec {
         if self.path.is_empty() {
             return Err(ProcessSpecError("it names no program".into()));
         }
-        let bytes: usize = self.args.iter().map(|a| a.len() + 1).sum();
-        if self.args.len() > MAX_ARGS || bytes > MAX_ARG_BYTES {
-            return Err(ProcessSpecError(format!(
-                "it has more than {MAX_ARGS} arguments or {MAX_ARG_BYTES} bytes of them"
-            )));
+        check_args(&self.args).map_err(ProcessSpecError)?;
+        if [&self.path, &self.dir, &self.user]
+            .iter()
+            .any(|text| text.contains('\0'))
+        {
+            return Err(ProcessSpecError(
+                "it has a zero byte in its path, directory or user".into(),
+            ));
         }
-        for text in [&self.path, &self.dir, &self.user].into_iter().chain(&self.args) {
-            if text.contains('\0') {
-                return Err(ProcessSpecError(
-                    "it has a zero byte in its path, directory, user or arguments".into(),
-                ));
-            }
-        }
-        if self.path.len() > 4096 || self.dir.len() > 4096 || self.user.len() > 512 {
+        if self.path.len() > MAX_PATH || self.dir.len() > MAX_PATH || self.user.len() > MAX_USER {
             return Err(ProcessSpecError("its path, directory or user is too long".into()));
         }
         check_env(&self.env).map_err(ProcessSpecError)
     }
+}
+
+/// Whether a process can be given these arguments.
+pub(super) fn check_args(args: &[String]) -> Result<(), String> {
+    let bytes: usize = args.iter().map(|argument| argument.len() + 1).sum();
+    if args.len() > MAX_ARGS || bytes > MAX_ARG_BYTES {
+        return Err(format!(
+            "it has more than {MAX_ARGS} arguments or {MAX_ARG_BYTES} bytes of them"
+        ));
+    }
+    if args.iter().any(|argument| argument.contains('\0')) {
+        return Err("it has a zero byte in its arguments".into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::process::check_args;
 use super::{Handle, Limits};
 
 /// Free text a client keeps with a container.
@@ -16,6 +17,18 @@ pub const MAX_PORTS: usize = 100;
 pub const MAX_PROPERTIES: usize = 500;
 /// The longest single string in a request (an environment entry, a property), in bytes.
 pub const MAX_TEXT: usize = 128 * 1024;
+/// The most bytes of environment entries together: what a process gets has to fit a message to its container's init.
+pub const MAX_ENV_BYTES: usize = 512 * 1024;
+/// The longest key of a property, and the most bytes of keys and values together, in bytes.
+pub const MAX_KEY: usize = 1024;
+pub const MAX_PROPERTY_BYTES: usize = 1024 * 1024;
+/// The longest path, as the kernel has it, in bytes.
+pub const MAX_PATH: usize = 4096;
+/// The longest name of an image with registry, tag and digest, in bytes.
+pub const MAX_IMAGE: usize = 512;
+/// The longest account name and password for an image's registry, in bytes; some registries give tokens of several KiB.
+pub const MAX_ACCOUNT: usize = 512;
+pub const MAX_PASSWORD: usize = 16 * 1024;
 
 /// A container to make.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,6 +95,8 @@ impl ContainerSpec {
     /// Check everything that can be checked without looking at the node.
     pub fn check(&self) -> Result<(), SpecError> {
         self.check_sizes()?;
+        self.image.check().map_err(SpecError)?;
+        check_args(&self.command).map_err(SpecError)?;
         check_env(&self.env).map_err(SpecError)?;
         if let Some(problem) = self.limits.problem() {
             return Err(SpecError(problem));
@@ -117,11 +132,38 @@ impl ContainerSpec {
     }
 }
 
+impl ImageSource {
+    fn check(&self) -> Result<(), String> {
+        let (what, text, most) = match self {
+            ImageSource::Configured => return Ok(()),
+            ImageSource::Named { name, .. } => ("name", name, MAX_IMAGE),
+            ImageSource::Path(path) => ("path", path, MAX_PATH),
+        };
+        if text.len() > most || text.contains('\0') {
+            let shown = shown(text);
+            return Err(format!(
+                "the image's {what} {shown:?} has a zero byte or more than {most} bytes"
+            ));
+        }
+        match self {
+            ImageSource::Named { username, password, .. }
+                if username.len() > MAX_ACCOUNT || password.len() > MAX_PASSWORD =>
+            {
+                Err(format!(
+                    "the account for the image has a name of more than {MAX_ACCOUNT} bytes or a password of more than {MAX_PASSWORD}"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl BindMount {
     fn check(&self) -> Result<(), String> {
         for (what, path) in [("source", &self.source), ("target", &self.target)] {
-            if !path.starts_with('/') || path.len() > 4096 || path.contains('\0') {
-                return Err(format!("the mount's {what} {path:?} is not an absolute path"));
+            if !path.starts_with('/') || path.len() > MAX_PATH || path.contains('\0') {
+                let shown = shown(path);
+                return Err(format!("the mount's {what} {shown:?} is not an absolute path"));
             }
             if path.split('/').any(|part| part == "..") {
                 return Err(format!("the mount's {what} {path:?} has a '..' in it"));
@@ -144,10 +186,18 @@ fn normal(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
+/// The beginning of a client's text, for a message.
+pub fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
 /// Whether every entry is `K=V` of a size that a process can be given.
 pub fn check_env(env: &[String]) -> Result<(), String> {
-    if env.len() > MAX_ENV {
-        return Err(format!("it has more than {MAX_ENV} environment entries"));
+    let bytes: usize = env.iter().map(String::len).sum();
+    if env.len() > MAX_ENV || bytes > MAX_ENV_BYTES {
+        return Err(format!(
+            "it has more than {MAX_ENV} environment entries or {MAX_ENV_BYTES} bytes of them"
+        ));
     }
     for entry in env {
         let shown: String = entry.chars().take(32).take_while(|c| *c != '=').collect();
@@ -167,10 +217,16 @@ pub fn check_properties(properties: &Properties) -> Result<(), String> {
         return Err(format!("it has more than {MAX_PROPERTIES} properties"));
     }
     for (key, value) in properties {
-        if key.is_empty() || key.len() > 1024 || value.len() > MAX_TEXT {
+        if key.is_empty() || key.len() > MAX_KEY || value.len() > MAX_TEXT {
             let shown: String = key.chars().take(32).collect();
             return Err(format!("the property {shown:?} is empty or too long"));
         }
+    }
+    let bytes: usize = properties.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > MAX_PROPERTY_BYTES {
+        return Err(format!(
+            "its properties have more than {MAX_PROPERTY_BYTES} bytes together"
+        ));
     }
     Ok(())
 }
@@ -235,6 +291,46 @@ mod tests {
         );
         assert!(with(|s| s.limits.pids = Some(1)).is_err());
         assert!(with(|s| drop(s.properties.insert(String::new(), "x".into()))).is_err());
+    }
+
+    #[test]
+    fn what_is_too_long_or_too_much_is_refused_and_not_repeated() {
+        let named = |name: String, username: usize, password: usize| ImageSource::Named {
+            name,
+            username: "u".repeat(username),
+            password: "p".repeat(password),
+        };
+        let huge = "x".repeat(1 << 20);
+        let most = "y".repeat(MAX_TEXT);
+        let many: Vec<String> = (0..=MAX_ENV_BYTES / MAX_TEXT)
+            .map(|n| format!("{n}={}", &most[4..]))
+            .collect();
+        let properties: Properties = (0..=MAX_PROPERTY_BYTES / MAX_TEXT)
+            .map(|n| (n.to_string(), most.clone()))
+            .collect();
+        let refused = [
+            with(|s| s.image = named(huge.clone(), 0, 0)),
+            with(|s| s.image = named("a\0".into(), 0, 0)),
+            with(|s| s.image = named("a".into(), MAX_ACCOUNT + 1, 0)),
+            with(|s| s.image = named("a".into(), 0, MAX_PASSWORD + 1)),
+            with(|s| s.image = ImageSource::Path(format!("/{huge}"))),
+            with(|s| s.command = vec![huge.clone()]),
+            with(|s| s.command = vec!["a\0b".into()]),
+            with(|s| s.env = many),
+            with(|s| s.properties = properties),
+            with(|s| {
+                s.mounts = vec![BindMount {
+                    source: huge.clone(),
+                    target: "/x".into(),
+                    read_only: true,
+                }]
+            }),
+        ];
+        for refused in refused {
+            let message = refused.unwrap_err().to_string();
+            assert!(message.len() < 300, "{message}");
+        }
+        assert_eq!(with(|s| s.image = named("a".into(), MAX_ACCOUNT, MAX_PASSWORD)), Ok(()));
     }
 
     #[test]

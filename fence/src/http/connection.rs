@@ -15,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::head::{self, HeadError, Received};
@@ -114,15 +115,18 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let io = TokioIo::new(tokio::io::join(in_front(bytes, reader), writer));
+    let answered = CancellationToken::new();
     let service = service_fn(|request: Request<Incoming>| {
         // In a task of its own, so that a client that leaves does not stop what it asked for half-way.
         let handling = shared.faces.router.clone().oneshot(request.map(Body::new));
         let handling = shared.tasks.spawn(handling);
+        let answered = answered.clone();
         async move {
             let response = match handling.await {
                 Ok(response) => response.unwrap_or_else(|never: Infallible| match never {}),
                 Err(_) => broken(),
             };
+            answered.cancel();
             Ok::<Response, Infallible>(response)
         }
     });
@@ -130,8 +134,15 @@ where
         .keep_alive(false)
         .header_read_timeout(None)
         .serve_connection(io, service);
-    if let Err(error) = serving.await {
-        tracing::debug!("a connection ended early: {error}");
+    let overdue = async {
+        answered.cancelled().await;
+        tokio::time::sleep(shared.options.answer_timeout).await;
+    };
+    tokio::select! {
+        served = serving => if let Err(error) = served {
+            tracing::debug!("a connection ended early: {error}");
+        },
+        () = overdue => tracing::debug!("a client did not take its answer in time; hung up"),
     }
 }
 

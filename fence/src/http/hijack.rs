@@ -18,6 +18,9 @@ use super::head::RequestHead;
 /// How long a client may take to close after the last byte; closing first could destroy what it has not read yet.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a client may take to take an error.
+const REFUSAL: Duration = Duration::from_secs(10);
+
 /// What a client sends.
 pub(super) type Reader = BufReader<Box<dyn AsyncRead + Send + Unpin>>;
 /// What a client is sent.
@@ -66,7 +69,8 @@ impl Hijacked {
             ("Content-Type", "application/json"),
             ("Content-Length", length.as_str()),
         ];
-        if self.begin(status, &fields, json).await.is_ok() {
+        let told = tokio::time::timeout(REFUSAL, self.begin(status, &fields, json)).await;
+        if told.is_ok_and(|told| told.is_ok()) {
             self.finish().await;
         }
     }

@@ -48,6 +48,8 @@ pub struct Options {
     pub max_refusals: usize,
     /// How long a client may take to send the head of its request.
     pub head_timeout: Duration,
+    /// How long a client may take to take the whole answer to an ordinary request.
+    pub answer_timeout: Duration,
     /// How long requests under way may take to end when the server stops.
     pub drain: Duration,
 }
@@ -58,6 +60,7 @@ impl Default for Options {
             max_connections: 4096,
             max_refusals: 64,
             head_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(10),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::{Engine, Image, Progress};
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 
 use crate::chain::chain;
@@ -19,6 +20,8 @@ use super::{Error, Result, find, find_or_pull};
 
 /// How long to wait before a missing image is looked for again: from the first to the longest pause.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// How much is read of what an earlier fence remembered, in bytes: a name and an id.
+const MAX_MEMORY: u64 = 64 * 1024;
 
 /// Says which images are wanted, in order of preference.
 #[async_trait]
@@ -273,10 +276,14 @@ impl Keeper {
         if self.state().in_use.is_some() {
             return;
         }
-        let Ok(text) = tokio::fs::read_to_string(&self.inner.memory).await else {
+        let mut bytes = Vec::new();
+        let Ok(file) = tokio::fs::File::open(&self.inner.memory).await else {
             return;
         };
-        let Ok(Remembered { name, id }) = serde_json::from_str(&text) else {
+        if file.take(MAX_MEMORY).read_to_end(&mut bytes).await.is_err() {
+            return;
+        }
+        let Ok(Remembered { name, id }) = serde_json::from_slice(&bytes) else {
             return;
         };
         let Ok(Some(image)) = find(&*self.inner.engine, &id).await else {

@@ -186,6 +186,71 @@ mod tests {
         assert!(error.is_temporary(), "{error:?}");
     }
 
+    /// The names in an archive of what lies in a folder.
+    async fn packed(root: &Path) -> std::io::Result<Vec<Vec<u8>>> {
+        use futures_util::StreamExt;
+        let (writer, reader) = tokio::io::duplex(PIPE);
+        let packing = tokio::spawn(pack(root.to_path_buf(), writer));
+        let mut entries = tokio_tar::Archive::new(reader).entries()?;
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next().await {
+            names.push(entry?.path_bytes()?.to_vec());
+        }
+        packing.await.unwrap()?;
+        names.sort();
+        Ok(names)
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn any_name_is_packed_as_it_is(
+            names in proptest::collection::btree_set(proptest::collection::vec(1u8.., 1..250), 1..6),
+        ) {
+            use std::os::unix::ffi::OsStringExt;
+            let dir = tempfile::tempdir().unwrap();
+            let mut expected = vec![b"./".to_vec()];
+            for name in names {
+                let file = PathBuf::from(std::ffi::OsString::from_vec(name.clone()));
+                let plain = file.file_name().is_some_and(|last| last.as_encoded_bytes() == name);
+                if plain && std::fs::write(dir.path().join(&file), "x").is_ok() {
+                    expected.push([b"./", &name[..]].concat());
+                }
+            }
+            expected.sort();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let found = runtime.block_on(packed(dir.path())).unwrap();
+            let bare = |names: Vec<Vec<u8>>| -> Vec<Vec<u8>> {
+                let strip = |name: Vec<u8>| name.strip_prefix(b"./").map(<[u8]>::to_vec).unwrap_or(name);
+                let mut names: Vec<_> = names.into_iter().map(strip).filter(|name| !matches!(&name[..], b"" | b"." | b"/")).collect();
+                names.sort();
+                names
+            };
+            proptest::prop_assert_eq!(bare(found), bare(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_does_not_keep_packing_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join("endless")).unwrap();
+        std::os::unix::fs::symlink(".", dir.path().join("round")).unwrap();
+        let bounded = |packing| tokio::time::timeout(std::time::Duration::from_secs(20), packing);
+        bounded(packed(dir.path()))
+            .await
+            .expect("packing waits for ever")
+            .unwrap();
+        // An archive cannot hold a socket.
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        let (writer, mut reader) = tokio::io::duplex(PIPE);
+        let reading = tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
+        let refused = pack(dir.path().to_path_buf(), writer).await.unwrap_err();
+        assert!(refused.to_string().contains("socket"), "{refused}");
+        reading.await.unwrap().unwrap();
+    }
+
     #[test]
     fn what_is_missing_is_an_error() {
         assert!(fingerprint(Path::new("/nowhere/at/all")).is_err());

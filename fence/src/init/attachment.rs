@@ -137,7 +137,8 @@ impl ProcessControl {
             match &mut source {
                 Some(source) => {
                     self.session.input_from(self.process.number, source, &part)?;
-                    source.at += length;
+                    // Where it began is init's word.
+                    source.at = source.at.saturating_add(length);
                 }
                 None => self.session.input(self.process.number, &part)?,
             }

@@ -18,7 +18,7 @@ use super::attachment::{Attachment, Lease};
 use super::listener;
 use super::output::OutputReader;
 use super::process::Process;
-use super::session::{Driver, Notice, Session};
+use super::session::{Driver, MAX_STRANGERS, Notice, Session};
 use super::{Error, Result};
 use crate::container::ProcessId;
 
@@ -340,8 +340,9 @@ impl Link {
         let _ = self.inner.events.send(LinkEvent::Connected);
         let link = self.clone();
         let stop = self.inner.stop.clone();
+        let mut strangers = 0;
         tokio::select! {
-            reason = driver.run(|notice| link.notice(notice)) => tracing::debug!(reason, "a container's first process is disconnected"),
+            reason = driver.run(|notice| link.notice(notice, &mut strangers)) => tracing::debug!(reason, "a container's first process is disconnected"),
             () = serving.cancelled() => {}
             () = stop.cancelled() => {}
         }
@@ -382,7 +383,7 @@ impl Link {
         }
     }
 
-    fn notice(&self, notice: Notice) -> bool {
+    fn notice(&self, notice: Notice, strangers: &mut u32) -> bool {
         match notice {
             Notice::Exited { id, exit } => {
                 let Ok(id) = id.parse::<ProcessId>() else { return false };
@@ -409,9 +410,12 @@ impl Link {
                         self.bound_ended();
                     }
                     // Its start was given up; nobody will ever come for it.
-                    None => self.forget(&id),
+                    None => {
+                        *strangers += 1;
+                        self.forget(&id);
+                    }
                 }
-                true
+                *strangers <= MAX_STRANGERS
             }
             Notice::InputAck { process, upto } => {
                 let found = self

@@ -8,6 +8,8 @@
 mod attachment;
 mod binary;
 mod error;
+#[cfg(test)]
+mod hostile_tests;
 mod link;
 mod listener;
 mod output;

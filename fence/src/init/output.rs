@@ -74,7 +74,8 @@ impl OutputReader {
         }
         match self.items.recv().await {
             Some(Item::Data(data)) => {
-                self.position += data.len() as u64;
+                // Where the stream begins is init's word.
+                self.position = self.position.saturating_add(data.len() as u64);
                 Ok(Some(Chunk::Data(data)))
             }
             Some(Item::Dropped { from, upto }) => {

@@ -27,6 +27,9 @@ const HELLO: std::time::Duration = std::time::Duration::from_secs(10);
 const MAX_MARKS: u32 = 1024;
 /// The most processes init may list.
 const MAX_LISTED: usize = 16_384;
+/// The most processes that nobody knows whose end init may tell on one connection: those whose start was given up. Each
+/// is answered, and an init that reads no answers must not make a heap of them.
+pub(super) const MAX_STRANGERS: u32 = 4096;
 
 /// What the reader of a session tells its owner.
 pub(super) enum Notice {

@@ -162,6 +162,7 @@ impl Supervisor {
     /// Start the process `main`; the caller holds the entry's life.
     pub(super) async fn spawn_main(&self, entry: &Arc<Entry>, command: Vec<String>) -> Result<()> {
         let spec = main_spec(&entry.record(), command)?;
+        spec.check()?;
         let command = [std::slice::from_ref(&spec.path), &spec.args].concat();
         let inventory = &self.parts().inventory;
         let before = entry.record().main.clone();

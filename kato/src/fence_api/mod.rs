@@ -5,6 +5,8 @@
 //! tried again here; the state belongs to fence.
 
 mod error;
+#[cfg(test)]
+mod hostile_tests;
 pub mod spec;
 pub mod stream;
 mod transport;

@@ -10,12 +10,13 @@ use crate::{code, members, read, report, sources};
 
 /// A member, and the members it may depend on.
 const CRATES: &[(&str, &[&str])] = &[
-    ("crates/cluster", &[]),
-    ("crates/engine", &[]),
-    ("crates/fence-init", &[]),
-    ("fence", &["cluster", "engine", "fence-init"]),
+    ("crates/cluster", &["hostile"]),
+    ("crates/engine", &["hostile"]),
+    ("crates/fence-init", &["hostile"]),
+    ("crates/hostile", &[]),
+    ("fence", &["cluster", "engine", "fence-init", "hostile"]),
     ("registry-bootstrap", &["cluster", "engine"]),
-    ("kato", &["cluster", "registry-bootstrap"]),
+    ("kato", &["cluster", "hostile", "registry-bootstrap"]),
     ("tests", &[]),
 ];
 

@@ -74,7 +74,7 @@ async fn act(message: wire::FromClient, control: &ProcessControl, feed: &Feed) -
 
 /// Cuts a stream of bytes into JSON values.
 #[derive(Default)]
-struct Objects {
+pub(super) struct Objects {
     /// How far the buffer was looked at without finding the end of an object.
     seen: usize,
 }

@@ -9,6 +9,8 @@
 mod containers;
 mod convert;
 mod error;
+#[cfg(test)]
+mod hostile_tests;
 mod input;
 mod limits;
 mod net;

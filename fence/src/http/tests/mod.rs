@@ -3,6 +3,7 @@
 
 mod client;
 mod garden;
+mod hostile;
 mod own;
 mod server;
 

@@ -204,6 +204,23 @@ async fn too_many_connections_are_told_so() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_take_its_answer_is_let_go() {
+    let (served, _) = served(Options {
+        max_connections: 1,
+        answer_timeout: Duration::from_millis(20),
+        ..Options::default()
+    })
+    .await;
+    let mut deaf = served.connect().await;
+    // More than fits into a socket.
+    deaf.request("POST", "/say", &[], &"x".repeat(1 << 20)).await;
+    until("its place is free", async || {
+        served.ask("POST", "/say", "x").await.0 == 200
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_handler_that_panics_is_an_error_to_its_client_alone() {
     let (served, _) = served(Options::default()).await;
     let (status, body) = served.ask("GET", "/panic", "").await;

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use cluster::files;
 use jiff::SignedDuration;
 
 use crate::error::{Error, Result};
@@ -192,12 +193,13 @@ pub fn env_file(path: &Path) -> Result<Vec<String>> {
     let shown = path.display();
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Error::not_found(format!("there is no {shown} to read the environment from")),
+        io::ErrorKind::FileTooLarge => Error::refused(format!("{shown} is longer than {MAX_ENV_FILE} bytes")),
         _ => Error::failed(format!("could not read {shown}")).because(error),
     };
-    if std::fs::metadata(path).map_err(failed)?.len() > MAX_ENV_FILE {
-        return Err(Error::refused(format!("{shown} is longer than {MAX_ENV_FILE} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    // Read within the limit: what is no plain file has no length of its own.
+    let text = files::read_limited(path, MAX_ENV_FILE)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other))
+        .map_err(failed)?;
     let lines = text
         .lines()
         .enumerate()
@@ -352,5 +354,7 @@ mod tests {
         assert_eq!(env_file(&path).unwrap(), ["A=1", "B=two words"]);
         std::fs::write(&path, "A=1\n=2\n").unwrap();
         assert!(env_file(&path).unwrap_err().to_string().contains("line 2"));
+        let endless = env_file(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(endless.contains("is longer than"), "{endless}");
     }
 }

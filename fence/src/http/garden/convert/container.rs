@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Result;
 use crate::container::{
-    BindMount, ContainerInfo, ContainerSpec, ImageSource, Limits, PortMapping, ProcessState, State,
+    BindMount, ContainerInfo, ContainerSpec, ImageSource, Limits, PortMapping, ProcessState, State, shown,
 };
 use crate::http::garden::containers::STATE;
 use crate::http::garden::{Error, wire};
@@ -55,7 +55,10 @@ pub fn grace_time(nanoseconds: i64) -> Result<u64> {
 /// configured one.
 fn image_source(image: wire::ImageRef) -> Result<ImageSource> {
     let uri = image.uri;
-    let refuse = |why: &str| Err(Error::plain(format!("the image {uri:?} cannot be used: {why}")));
+    let refuse = |why: &str| {
+        let uri = shown(&uri);
+        Err(Error::plain(format!("the image {uri:?} cannot be used: {why}")))
+    };
     if uri.is_empty() {
         return Ok(ImageSource::Configured);
     }
