@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use crate::poll::Watched;
 
 /// The most that waits for one process, in bytes: a window each of a few connections. A process that reads nothing
-/// all that time loses what comes beyond.
+/// all that time loses what comes beyond, and all that follows: what it reads has an end, and no hole. A terminal goes on
+/// once all that waited was read, as one does whose keys were typed too far ahead.
 const KEEP: usize = 4 * STDIN_WINDOW as usize;
 /// How many sources are remembered; beyond it the one that was heard longest ago is forgotten.
 const SOURCES: usize = 64;
@@ -34,6 +35,8 @@ pub struct Input {
     received: u64,
     told: u64,
     closing: bool,
+    /// Something was thrown away: what follows is, too.
+    is_cut: bool,
     /// Those who send, with how much of each has come; the last one heard is the last.
     sources: VecDeque<(u64, u64)>,
 }
@@ -48,6 +51,7 @@ impl Input {
             received: 0,
             told: 0,
             closing: false,
+            is_cut: false,
             sources: VecDeque::new(),
         }
     }
@@ -84,8 +88,10 @@ impl Input {
             return Err(Overrun);
         }
         let data = &data[known..];
-        if self.sink.is_some() && !self.closing && self.queue.len() + data.len() <= KEEP {
-            self.queue.extend(data);
+        if self.sink.is_some() && !self.closing && !self.is_cut {
+            let kept = data.len().min(KEEP.saturating_sub(self.queue.len()));
+            self.queue.extend(&data[..kept]);
+            self.is_cut = kept < data.len();
         }
         self.write();
         Ok(())
@@ -127,6 +133,7 @@ impl Input {
         }
         if self.queue.is_empty() {
             self.queue.shrink_to(0);
+            self.is_cut &= !self.tty;
             if self.closing {
                 self.sink = None;
             }
@@ -220,6 +227,47 @@ mod tests {
         }
         assert!(passed < STDIN_WINDOW);
         assert_eq!(input.ack(), Some(5));
+    }
+
+    /// Sends so much more than is kept that the last byte, and the one sent alone after it, are too many; then reads all
+    /// that waits. Gives how much that is, without what the pipe held when the rest began to wait.
+    fn overfilled(input: &mut Input, far: &OwnedFd) -> usize {
+        let window = vec![1; STDIN_WINDOW as usize];
+        let held = (0..KEEP / window.len()).fold(0, |held, _| {
+            input.reset();
+            input.receive(&window).unwrap();
+            held.max(window.len() - input.queue.len().min(window.len()))
+        });
+        input.reset();
+        input.receive(&vec![1; held + 1]).unwrap();
+        input.receive(b"x").unwrap();
+        assert_eq!(input.queue.len(), KEEP);
+        let mut seen = 0;
+        while let Ok(data) = read(far) {
+            assert!(!data.contains(&b'x'));
+            seen += data.len();
+            input.write();
+        }
+        seen - held
+    }
+
+    #[test]
+    fn what_is_too_much_ends_what_the_process_reads_and_leaves_no_hole() {
+        let (_poll, mut input, far) = input(false);
+        assert_eq!(overfilled(&mut input, &far), KEEP);
+        input.reset();
+        input.receive(b"more").unwrap();
+        assert_eq!((read(&far), input.ack()), (Err(Errno::EAGAIN), Some(4)));
+        input.close();
+        assert_eq!(read(&far).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_terminal_goes_on_once_what_waited_was_read() {
+        let (_poll, mut input, far) = input(true);
+        assert_eq!(overfilled(&mut input, &far), KEEP);
+        input.receive(b"more").unwrap();
+        assert_eq!(read(&far).unwrap(), b"more");
     }
 
     #[test]

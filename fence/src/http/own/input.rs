@@ -48,7 +48,7 @@ pub async fn obey(
     writer: &Frames<'_>,
 ) -> Early {
     let (feed, mut waiting) = relay::line(source);
-    // As many pieces as the process's own window holds.
+    // What the process's own window holds, in pieces.
     let (under_way, mut passed) = mpsc::unbounded_channel();
     let passing = async move {
         while let Some(piece) = waiting.pass_on(control).await {

@@ -307,6 +307,33 @@ async fn signals_pass_input_and_the_client_learns_what_was_taken() {
 }
 
 #[tokio::test]
+async fn a_window_full_of_input_holds_up_nothing_else_though_others_took_the_processs_own() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let path = "/fence/v1/containers/h/processes";
+    // The last of the long ones begins within the window and ends beyond it.
+    for (id, length, count) in [("long", 60_000, 5), ("short", 1, 4096)] {
+        let run = json!({"id": id, "path": "deaf"}).to_string();
+        let mut other = upgraded(&served, "POST", path, &run).await;
+        message(&mut other, 3).await;
+        for _ in 0..8 {
+            send(&mut other, 16, &[0; 60_000]).await;
+        }
+        let mut client = upgraded(&served, "GET", &format!("{path}/{id}/attach?output_acks=true"), "").await;
+        assert_eq!(message(&mut client, 3).await["stdin_window"], 262_144);
+        for _ in 0..count {
+            send(&mut client, 16, &vec![0; length]).await;
+        }
+        for _ in 0..1000 {
+            send(&mut client, 17, b"").await;
+        }
+        send(&mut client, 21, br#"{"stdout_ack":0}"#).await;
+        send(&mut client, 18, br#"{"signal":9}"#).await;
+        assert_eq!(message(&mut client, 4).await, json!({"exit_status": 137}));
+    }
+}
+
+#[tokio::test]
 async fn input_of_a_source_goes_on_where_it_was() {
     let (_node, served) = fence().await;
     create(&served, json!({"spec": {"handle": "h"}})).await;

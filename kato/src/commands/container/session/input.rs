@@ -104,11 +104,19 @@ impl Input {
     /// What is to be done next; waits for input, and for room in the window. May be dropped and called again.
     pub async fn step(&mut self) -> Step {
         loop {
-            if self.window.is_some_and(|window| self.in_flight >= window) {
+            let room = self.room();
+            if room == 0 {
                 return std::future::pending().await;
             }
-            if let Some(piece) = self.kept.get(self.sent) {
-                return Step::Send(piece.clone());
+            if let Some(piece) = self.kept.get_mut(self.sent) {
+                // More than fence has room for would hold up what comes behind it: signals, and what was taken of the
+                // output.
+                let rest = piece.split_off(room.min(piece.len()));
+                let piece = piece.clone();
+                if !rest.is_empty() {
+                    self.kept.insert(self.sent + 1, rest);
+                }
+                return Step::Send(piece);
             }
             let Some(typed) = &mut self.typed else {
                 if self.ends && !self.end_sent {
@@ -122,6 +130,12 @@ impl Input {
                 None => self.typed = None,
             }
         }
+    }
+
+    /// How much may be sent now, in bytes.
+    fn room(&self) -> usize {
+        let room = self.window.map(|window| window.saturating_sub(self.in_flight));
+        room.map_or(usize::MAX, |room| usize::try_from(room).unwrap_or(usize::MAX))
     }
 
     /// The bytes of the last [`Step::Send`] are on their way.
@@ -250,11 +264,15 @@ mod tests {
     fn no_more_goes_out_than_the_window_holds() {
         let mut input = input(&[b"one", b"two", b"three"]);
         input.connected(Some(4), None);
-        assert_eq!(send_all(&mut input), b"onetwo");
-        input.taken(1);
+        assert_eq!(send_all(&mut input), b"onet");
         assert_eq!(next(&mut input), None);
-        input.taken(3);
+        input.taken(1);
+        assert_eq!(send_all(&mut input), b"w");
+        input.taken(4);
+        assert_eq!(send_all(&mut input), b"oth");
+        input.connected(Some(100), Some(6));
         assert_eq!(send_all(&mut input), b"three");
+        assert_eq!(next(&mut input), Some(Step::End));
     }
 
     #[test]
@@ -293,7 +311,9 @@ mod tests {
         let mut input = input(&[b"one"]);
         input.connected(Some(2), None);
         input.taken(9);
-        assert_eq!(send_all(&mut input), b"one");
+        assert_eq!(send_all(&mut input), b"on");
+        input.taken(9);
+        assert_eq!(send_all(&mut input), b"e");
         input.taken(u64::MAX);
         assert_eq!(next(&mut input), Some(Step::End));
     }
