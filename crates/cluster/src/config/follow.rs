@@ -6,14 +6,15 @@
 //!                 └──────────▶ lost ─────────┘  a little later, again and again
 //! ```
 //!
-//! Nothing is kept on disk, and nothing that was changed before the start is told.
+//! Nothing is kept on disk, and nothing that was changed before the start is told. A record that cannot be read is told of as
+//! such, and passed over.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::history::{self, HISTORY, Record};
-use super::{Config, Error, Result};
+use super::{Config, Error, Result, Schema};
 use crate::store::{Changes, Event, Page, Revision, Watch};
 
 /// How long to wait before a store that is gone is tried again: at first, and at most.
@@ -24,6 +25,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub enum News {
     /// A layer was changed.
     Changed(Record),
+    /// A layer was changed, and what the store holds of it cannot be read. It is passed over.
+    Unreadable(Error),
     /// The store cannot be followed just now; changes are told when it is back.
     Lost(Error),
     /// The store is followed again.
@@ -39,8 +42,9 @@ pub struct Follow {
     seen: Revision,
     /// The number of the last record that is told or pending.
     last: u64,
-    pending: VecDeque<Record>,
+    pending: VecDeque<News>,
     is_lost: bool,
+    /// Before the next try. Short again once something came.
     pause: Duration,
 }
 
@@ -66,8 +70,8 @@ impl Follow {
     /// Wait for something new.
     pub async fn next(&mut self) -> News {
         loop {
-            if let Some(record) = self.pending.pop_front() {
-                return News::Changed(record);
+            if let Some(news) = self.pending.pop_front() {
+                return news;
             }
             match self.step().await {
                 Ok(()) if self.is_lost => {
@@ -93,12 +97,16 @@ impl Follow {
             }
             return self.open().await;
         };
-        let changes = watch.next().await.map_err(failed);
-        let taken = changes.and_then(|changes| self.take(changes));
-        if taken.is_err() {
-            self.watch = None;
+        match watch.next().await {
+            Ok(changes) => {
+                self.take(changes);
+                Ok(())
+            }
+            Err(error) => {
+                self.watch = None;
+                Err(failed(error))
+            }
         }
-        taken
     }
 
     async fn open(&mut self) -> Result<()> {
@@ -108,20 +116,19 @@ impl Follow {
             opened = self.config.store.watch(HISTORY, self.seen).await;
         }
         self.watch = Some(opened.map_err(failed)?);
-        self.pause = PAUSE.0;
         Ok(())
     }
 
-    fn take(&mut self, changes: Changes) -> Result<()> {
+    fn take(&mut self, changes: Changes) {
         for event in changes.events {
             if let Event::Put { key, value } = event {
-                let record = Record::read(&key, &value, changes.revision, self.config.schema)?;
-                self.last = record.number;
-                self.pending.push_back(record);
+                self.last = history::number(&key).unwrap_or(0).max(self.last);
+                self.pending
+                    .push_back(news(&key, &value, changes.revision, self.config.schema));
             }
         }
         self.seen = changes.revision;
-        Ok(())
+        self.pause = PAUSE.0;
     }
 
     /// Read the records that no watch tells any more. A store that has none of them is another one than before.
@@ -129,11 +136,12 @@ impl Follow {
         let (seen, newest) = self.present().await?;
         let (told, mut missed) = (self.last, VecDeque::new());
         if newest > told {
-            history::walk(self.config.store.as_ref(), Some(newest), self.config.schema, |record| {
-                if record.number <= told {
+            let schema = self.config.schema;
+            history::walk_entries(self.config.store.as_ref(), Some(newest), |number, entry| {
+                if number <= told {
                     return ControlFlow::Break(());
                 }
-                missed.push_front(record);
+                missed.push_front(news(&entry.key, &entry.value, entry.revision, schema));
                 ControlFlow::Continue(())
             })
             .await?;
@@ -150,12 +158,15 @@ impl Follow {
             descending: true,
         };
         let range = self.config.store.range(HISTORY, newest).await.map_err(failed)?;
-        let record = range
-            .entries
-            .first()
-            .map(|entry| Record::read(&entry.key, &entry.value, entry.revision, self.config.schema))
-            .transpose()?;
-        Ok((range.revision, record.map_or(0, |record| record.number)))
+        let newest = range.entries.first().map(|entry| history::number(&entry.key));
+        Ok((range.revision, newest.transpose()?.unwrap_or(0)))
+    }
+}
+
+fn news(key: &str, value: &[u8], revision: Revision, schema: &Schema) -> News {
+    match Record::read(key, value, revision, schema) {
+        Ok(record) => News::Changed(record),
+        Err(error) => News::Unreadable(error),
     }
 }
 

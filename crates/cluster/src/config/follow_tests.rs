@@ -8,9 +8,9 @@ use super::*;
 use crate::config::history::Author;
 use crate::config::schema::REDACTED;
 use crate::config::{KeyPath, Name, Scope, Target};
-use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Outcome, Store, Txn};
 
 fn config(store: impl Store) -> Config {
     Config::new(Arc::new(store), Name::new("here").unwrap())
@@ -75,6 +75,54 @@ async fn what_was_changed_while_nothing_could_be_watched_is_told_afterwards() {
     }
     set(&config, "x/y", json!(151)).await;
     assert_eq!(told(&mut follow).await, json!(151));
+}
+
+/// Spoils what the store holds of the newest record.
+async fn spoil(store: &MemoryStore) {
+    let newest = Page {
+        limit: 1,
+        descending: true,
+    };
+    let range = store.range(HISTORY, newest).await.unwrap();
+    let txn = Txn::new().put(range.entries[0].key.clone(), *b"{");
+    assert!(matches!(store.txn(txn).await.unwrap(), Outcome::Done(_)));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_told_of_once_and_passed_over() {
+    for is_watched in [true, false] {
+        let store = MemoryStore::new();
+        let config = config(store.clone());
+        set(&config, "x/y", json!(0)).await;
+        let mut follow = config.follow().await.unwrap();
+        set(&config, "x/y", json!(1)).await;
+        if !is_watched {
+            // All that is told follows from what the store holds then.
+            follow.watch = None;
+        }
+        set(&config, "x/y", json!(2)).await;
+        spoil(&store).await;
+        set(&config, "x/y", json!(3)).await;
+        let revision = store.range("", Page::ALL).await.unwrap().revision;
+        if is_watched {
+            let told_first = [told(&mut follow).await, told(&mut follow).await];
+            assert_eq!(told_first, [json!(1), json!(2)]);
+        } else {
+            store.compact(revision).await.unwrap();
+            assert_eq!(told(&mut follow).await, json!(1));
+        }
+        let passed_over = next(&mut follow).await;
+        assert!(
+            matches!(&passed_over, News::Unreadable(Error::Corrupt { key, .. }) if key.ends_with('3')),
+            "{passed_over:?}"
+        );
+        assert_eq!(told(&mut follow).await, json!(3));
+        // One that is the newest when it begins is no hindrance either.
+        spoil(&store).await;
+        let mut later = config.follow().await.unwrap();
+        set(&config, "x/y", json!(4)).await;
+        assert_eq!(told(&mut later).await, json!(4));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -162,8 +162,8 @@ pub(super) async fn find(store: &dyn Store, query: &Query, schema: &Schema) -> R
         ControlFlow::Continue(())
     })
     .await?;
-    let oldest = edge(store, false, schema).await?;
-    found.forgotten = oldest.map_or(0, |oldest| oldest.number.saturating_sub(1));
+    let oldest = edge(store, false).await?;
+    found.forgotten = oldest.map_or(0, |oldest| oldest.saturating_sub(1));
     Ok(found)
 }
 
@@ -175,9 +175,29 @@ pub(super) async fn walk(
     schema: &Schema,
     mut take: impl FnMut(Record) -> ControlFlow<()> + Send,
 ) -> Result<()> {
+    let mut read = Ok(());
+    walk_entries(store, from, |_, entry| {
+        match Record::read(&entry.key, &entry.value, entry.revision, schema) {
+            Ok(record) => take(record),
+            Err(error) => {
+                read = Err(error);
+                ControlFlow::Break(())
+            }
+        }
+    })
+    .await?;
+    read
+}
+
+/// The same with what the store holds of each record, and its number.
+pub(super) async fn walk_entries(
+    store: &dyn Store,
+    from: Option<u64>,
+    mut take: impl FnMut(u64, Entry) -> ControlFlow<()> + Send,
+) -> Result<()> {
     let newest = match from {
         Some(number) => Some(number),
-        None => edge(store, true, schema).await?.map(|newest| newest.number),
+        None => edge(store, true).await?,
     };
     let Some(mut next) = newest else { return Ok(()) };
     while next > 0 {
@@ -186,16 +206,16 @@ pub(super) async fn walk(
         page.truncate(page.len() - 2);
         let mut is_whole = false;
         for entry in read_range(store, &page, usize::MAX, true).await? {
-            let record = Record::read(&entry.key, &entry.value, entry.revision, schema)?;
-            if record.number > next {
+            let number = number(&entry.key)?;
+            if number > next {
                 continue;
             }
-            if record.number != next {
+            if number != next {
                 return Ok(());
             }
-            is_whole = record.number.is_multiple_of(PAGE);
+            is_whole = number.is_multiple_of(PAGE);
             next -= 1;
-            if take(record).is_break() {
+            if take(number, entry).is_break() {
                 return Ok(());
             }
         }
@@ -206,12 +226,19 @@ pub(super) async fn walk(
     Ok(())
 }
 
-/// The newest record, or the oldest.
-async fn edge(store: &dyn Store, newest: bool, schema: &Schema) -> Result<Option<Record>> {
+/// The number of the newest record, or of the oldest.
+async fn edge(store: &dyn Store, newest: bool) -> Result<Option<u64>> {
     let found = read_range(store, HISTORY, 1, newest).await?.into_iter().next();
-    found
-        .map(|entry| Record::read(&entry.key, &entry.value, entry.revision, schema))
-        .transpose()
+    found.map(|entry| number(&entry.key)).transpose()
+}
+
+/// The number of the record under this key.
+pub(super) fn number(key: &str) -> Result<u64> {
+    let number = key.strip_prefix(HISTORY).unwrap_or_default().parse();
+    number.map_err(|error| Error::Corrupt {
+        key: key.to_owned(),
+        source: serde::de::Error::custom(error),
+    })
 }
 
 /// The keys of the oldest records that are too many once `number` is written, as many as one change takes away.

@@ -62,6 +62,7 @@ pub async fn run(context: &Context, args: &ConfigwatchArgs) -> Result<Exit> {
         };
         match news {
             News::Changed(record) => print(context, args, &parts, &record)?,
+            News::Unreadable(error) => context.ui.warn(&format!("{}; a change is passed over", chain(&error))),
             News::Lost(error) => context.ui.say(&format!("kato: {}; waiting for it", chain(&error))),
             News::Back => context.ui.say("The configuration can be read again"),
         }
