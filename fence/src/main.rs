@@ -1,6 +1,7 @@
 //! The program: arguments, settings, logging, run, exit code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -8,6 +9,10 @@ use fence::node;
 use fence::settings::{Arguments, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// How long a thread for blocking work is kept idle: longer than the pauses between comparisons, so that there always is
+/// one, also on a machine that has run out of threads to give.
+const KEEP_THREADS: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -30,7 +35,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .with_ansi(false)
         .init();
     let settings = Settings::read(arguments)?;
-    let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_keep_alive(KEEP_THREADS)
+        .build()
+        .context("could not start the runtime")?;
     let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(stop_on_signal(shutdown.clone()));

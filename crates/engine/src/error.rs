@@ -35,6 +35,9 @@ pub enum Error {
         endpoint: String,
         after: Duration,
     },
+    /// The engine's disk has no room. Lasts until somebody makes some.
+    #[error("could not {attempt}: the engine's disk is full: {reason}")]
+    Full { attempt: String, reason: String },
     /// The engine failed, or answered something that makes no sense.
     #[error("could not {attempt}: {reason}")]
     Failed { attempt: String, reason: String },
@@ -47,6 +50,11 @@ impl Error {
             self,
             Error::Unavailable { .. } | Error::RegistryUnavailable { .. } | Error::TimedOut { .. }
         )
+    }
+
+    /// Whether the engine's disk has no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Error::Full { .. })
     }
 
     /// Whether the container or image is not there.

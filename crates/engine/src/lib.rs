@@ -48,6 +48,9 @@ pub trait Engine: Send + Sync + 'static {
     async fn remove(&self, id: &ContainerId) -> Result<()>;
     /// One container as it is now.
     async fn inspect(&self, id: &ContainerId) -> Result<Container>;
+    /// What the container was made with, as far as the engine can still tell: image, command, host name, labels, mounts,
+    /// limits and whether it is privileged. What it cannot tell is as by default.
+    async fn spec(&self, id: &ContainerId) -> Result<ContainerSpec>;
     /// All containers that carry these labels, running or not.
     async fn list(&self, labels: &Labels) -> Result<Vec<Container>>;
     /// Change the limits of a container.

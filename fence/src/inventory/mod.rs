@@ -2,14 +2,22 @@
 //!
 //! A record is written before an effect is acknowledged to anybody, and survives kill -9 at any moment (SQLite, full
 //! synchronisation, 0600). What a record means is the supervisor's business; what really runs is the engine's.
+//!
+//! A database that is missing or damaged is made anew from copies of the records; see [`copies`] and [`Rebuilt`].
 
+mod copies;
+#[cfg(test)]
+mod damage_tests;
+mod rebuild;
 mod record;
+mod reserve;
 mod store;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use rebuild::{Guessed, Rebuilt};
 pub use record::{ImageRecord, Record};
 
 /// The result of an inventory call.
@@ -22,15 +30,24 @@ pub enum Error {
     Open {
         path: String,
         #[source]
-        source: rusqlite::Error,
+        source: Box<rusqlite::Error>,
     },
     #[error("the inventory {path} has format {found}, this fence knows up to {known}")]
     Format { path: String, found: i64, known: i64 },
-    #[error("could not {attempt} the inventory")]
+    #[error("the inventory {path} is damaged: {reason}")]
+    Damaged { path: String, reason: String },
+    #[error("could not put the damaged inventory {path} aside")]
+    Aside {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("could not {attempt} the inventory {path}")]
     Access {
         attempt: &'static str,
+        path: String,
         #[source]
-        source: rusqlite::Error,
+        source: Box<rusqlite::Error>,
     },
     #[error("the inventory's record of {handle} makes no sense")]
     Record {
@@ -42,18 +59,45 @@ pub enum Error {
     Ended,
 }
 
+impl Error {
+    /// Whether the disk has no room, or fails. Temporary.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Error::Open { source, .. } | Error::Access { source, .. } => store::is_full(source),
+            Error::Aside { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Error::Damaged { .. } | Error::Format { .. } | Error::Record { .. } | Error::Ended => false,
+        }
+    }
+
+    /// Whether the file is not what it should be.
+    fn is_damage(&self) -> bool {
+        match self {
+            Error::Open { source, .. } | Error::Access { source, .. } => store::is_damage(source),
+            Error::Damaged { .. } => true,
+            Error::Aside { .. } | Error::Format { .. } | Error::Record { .. } | Error::Ended => false,
+        }
+    }
+}
+
 /// The node's inventory. Clones are the same one.
 #[derive(Clone)]
 pub struct Inventory {
     store: Arc<Mutex<store::Store>>,
+    directory: Arc<Path>,
 }
 
 impl Inventory {
-    /// Open the inventory, or make it.
+    /// Open the inventory, or make it; one that is damaged is put aside and made anew.
     pub fn open(path: &Path) -> Result<Inventory> {
         Ok(Inventory {
             store: Arc::new(Mutex::new(store::Store::open(path)?)),
+            directory: path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned).into(),
         })
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// All records that can be read. One that cannot is left where it is, with a line in the log.
@@ -83,10 +127,65 @@ impl Inventory {
         self.call(move |store| store.remove(&instance)).await
     }
 
+    /// The copy of a record, whether there is a record or not.
+    pub async fn copy(&self, instance: &str) -> Result<Option<Record>> {
+        let instance = instance.to_owned();
+        self.call(move |store| Ok(store.copy(&instance))).await
+    }
+
+    /// Take away the copies that have neither a record nor, by these instances, a container.
+    pub async fn prune_copies(&self, found: BTreeSet<String>) -> Result<()> {
+        self.call(move |store| store.prune_copies(&found)).await
+    }
+
+    /// What there is to know of how the inventory was made anew; `None` once that is history.
+    pub async fn rebuilt(&self) -> Result<Option<Rebuilt>> {
+        self.call(|store| store.rebuilt()).await
+    }
+
+    /// Note what became of making the inventory anew.
+    pub async fn put_rebuilt(&self, rebuilt: Rebuilt) -> Result<()> {
+        self.call(move |store| store.put_rebuilt(&rebuilt)).await
+    }
+
+    /// That the inventory was made anew is history.
+    pub async fn forget_rebuilt(&self) -> Result<()> {
+        self.call(|store| store.forget_rebuilt()).await
+    }
+
+    /// See to it that destroys can be written down although the disk is full.
+    pub async fn keep_reserve(&self) -> Result<()> {
+        self.call(|store| {
+            store.keep_reserve();
+            Ok(())
+        })
+        .await
+    }
+
     /// From now on nothing can be written, as on a full disk, or everything again.
     #[cfg(test)]
     pub(crate) async fn set_full(&self, full: bool) {
         self.call(move |store| store.set_full(full)).await.unwrap();
+    }
+
+    /// Have what the file has now at this place too.
+    #[cfg(test)]
+    pub(crate) async fn save_to(&self, place: &Path) {
+        let place = place.display().to_string();
+        let saved = self.call(move |store| store.execute(&format!("VACUUM INTO '{place}'")));
+        saved.await.unwrap();
+    }
+
+    /// Write garbage over the file while it is open.
+    #[cfg(test)]
+    pub(crate) async fn damage(&self) {
+        let path = self.directory.join("inventory.db");
+        let damaged = self.call(move |store| {
+            store.execute("PRAGMA wal_checkpoint(TRUNCATE)")?;
+            std::fs::write(&path, [7; 64 * 1024]).unwrap();
+            store.execute("PRAGMA shrink_memory")
+        });
+        damaged.await.unwrap();
     }
 
     /// Write a record that cannot be read.
@@ -97,12 +196,18 @@ impl Inventory {
         put.await.unwrap();
     }
 
-    async fn call<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut store::Store) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn call<T: Send + 'static>(&self, work: impl Fn(&store::Store) -> Result<T> + Send + 'static) -> Result<T> {
         let store = self.store.clone();
-        let done = tokio::task::spawn_blocking(move || work(&mut store.lock().unwrap_or_else(PoisonError::into_inner)));
+        let done = tokio::task::spawn_blocking(move || {
+            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            match work(&store) {
+                Err(error) if error.is_damage() => {
+                    store.renew(&error)?;
+                    work(&store)
+                }
+                done => done,
+            }
+        });
         done.await.map_err(|_| Error::Ended)?
     }
 }

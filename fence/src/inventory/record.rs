@@ -35,6 +35,9 @@ pub struct Record {
     #[serde(default)]
     pub comes_back: bool,
     pub events: Vec<String>,
+    /// One more with every change; tells the record from an older copy. 0 in what a fence wrote that makes no copies.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// The image a container was made of, as it was then.
@@ -74,6 +77,7 @@ impl Record {
             started: false,
             comes_back: false,
             events: Vec::new(),
+            version: 1,
         }
     }
 }

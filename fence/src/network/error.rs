@@ -13,6 +13,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("could not run {program}")]
+    Failed {
+        program: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{program} gave no answer within {seconds} s")]
     TimedOut { program: &'static str, seconds: u64 },
     #[error("{program} refused: {reason}")]

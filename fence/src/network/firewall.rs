@@ -92,10 +92,14 @@ async fn pass_docker(bridge: &str) -> Result<()> {
 }
 
 async fn run(program: &'static str, package: &'static str, arguments: &[&str], input: &str) -> Result<()> {
-    let missing = |source| Error::Missing {
-        program,
-        package,
-        source,
+    // Out of processes or descriptors, the program is there all the same.
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::Missing {
+            program,
+            package,
+            source,
+        },
+        _ => Error::Failed { program, source },
     };
     let mut child = Command::new(program)
         .args(arguments)
@@ -104,7 +108,7 @@ async fn run(program: &'static str, package: &'static str, arguments: &[&str], i
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(missing)?;
+        .map_err(failed)?;
     let stdin = child.stdin.take();
     let talk = async {
         if let Some(mut stdin) = stdin {
@@ -119,7 +123,7 @@ async fn run(program: &'static str, package: &'static str, arguments: &[&str], i
             program,
             seconds: COMMAND.as_secs(),
         })?
-        .map_err(missing)?;
+        .map_err(failed)?;
     if output.status.success() {
         return Ok(());
     }

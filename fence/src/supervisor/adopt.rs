@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::create::listen_failed;
 use super::entry::Entry;
 use super::repair::Subject;
 use super::{Error, Result, Slot, Supervisor};
@@ -49,7 +50,7 @@ impl Supervisor {
         }
     }
 
-    fn adopt_or_keep(&self, record: Record) {
+    pub(super) fn adopt_or_keep(&self, record: Record) {
         let now = Instant::now();
         let subject = Subject::Record(record.handle.to_string());
         if !self.repairs().is_due(&subject, now) {
@@ -69,10 +70,7 @@ impl Supervisor {
 
     fn adopt_record(&self, record: Record) -> Result<()> {
         let directory = self.parts().run_dir.join(&record.instance);
-        let (link, events) = Link::listen(&directory).map_err(|error| Error::InitUnreachable {
-            handle: record.handle.clone(),
-            reason: error.to_string(),
-        })?;
+        let (link, events) = Link::listen(&directory).map_err(|error| listen_failed(&record.handle, error))?;
         if record.pid != 0 {
             link.expect(record.pid);
         }

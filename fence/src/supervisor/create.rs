@@ -3,8 +3,9 @@
 //! The record is in the inventory before the engine is asked, so that a crash at any point leaves either a container
 //! that was acknowledged, or a record by which the next start cleans up.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use engine::{ContainerId, NetworkMode, RegistryAuth};
 use fence_init::protocol::{BIN_DIR, BIN_NAME, RUN_DIR};
@@ -63,9 +64,10 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Reserve a handle, this one or one of fence's own making, for a container that is new.
     fn reserve(&self, wanted: Option<Handle>) -> Result<Reservation> {
         let max = self.policy().max_containers;
-        let mut table = self.table();
+        let table = self.table();
         if table.len() >= max {
             return Err(Error::Exhausted {
                 what: format!("room for containers ({max} is its limit)"),
@@ -75,6 +77,15 @@ impl Supervisor {
             Some(handle) => handle,
             None => fresh_handle()?,
         };
+        self.reserve_in(table, handle)
+    }
+
+    /// Reserve a handle for a container that is there.
+    pub(super) fn reserve_found(&self, handle: Handle) -> Result<Reservation> {
+        self.reserve_in(self.table(), handle)
+    }
+
+    fn reserve_in(&self, mut table: MutexGuard<'_, HashMap<Handle, Slot>>, handle: Handle) -> Result<Reservation> {
         if table.contains_key(&handle) || self.unadopted().iter().any(|record| record.handle == handle) {
             return Err(Error::HandleInUse { handle });
         }
@@ -98,7 +109,7 @@ impl Supervisor {
         let (link, events) = Link::listen(&directory).map_err(|error| {
             // What was made of it; where that cannot be removed either, the next comparison does.
             let _ = std::fs::remove_dir_all(&directory);
-            listen_failed(&record.handle, &error)
+            listen_failed(&record.handle, error)
         })?;
         fault::point("create/directory-made");
         let start = record.spec.start;
@@ -301,6 +312,7 @@ impl Supervisor {
             started: false,
             comes_back: false,
             events: Vec::new(),
+            version: 0,
             spec,
         }
     }
@@ -351,9 +363,9 @@ impl Supervisor {
 }
 
 /// A handle that is being made a container of. Dropped before it is one, the handle is free again.
-struct Reservation {
+pub(super) struct Reservation {
     supervisor: Supervisor,
-    handle: Handle,
+    pub(super) handle: Handle,
     number: u64,
 }
 
@@ -371,10 +383,14 @@ fn fresh_handle() -> Result<Handle> {
         .map_err(|error: crate::container::HandleError| Error::Spec(crate::container::SpecError(error.to_string())))
 }
 
-fn listen_failed(handle: &Handle, error: &crate::init::Error) -> Error {
-    Error::InitUnreachable {
-        handle: handle.clone(),
-        reason: error.to_string(),
+pub(super) fn listen_failed(handle: &Handle, error: crate::init::Error) -> Error {
+    match error {
+        crate::init::Error::Listen { path, source } => Error::Files {
+            attempt: "listen for the first process at",
+            path,
+            source,
+        },
+        other => super::process::init_failed(handle, other),
     }
 }
 

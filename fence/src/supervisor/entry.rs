@@ -83,6 +83,7 @@ impl Entry {
         }
         let mut record = self.record().clone();
         change(&mut record);
+        record.version += 1;
         let excess = record.events.len().saturating_sub(MAX_EVENTS);
         record.events.drain(..excess);
         let written = inventory.put(&record).await;

@@ -93,9 +93,19 @@ impl Error {
     /// Whether the same call may succeed later without anything being changed.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Error::Engine { source, .. } => source.is_temporary(),
+            Error::Engine { source, .. } if source.is_temporary() => true,
             Error::ImageMissing { temporary, .. } => *temporary,
             Error::InitUnreachable { .. } | Error::NotReady(_) => true,
+            _ => self.is_full(),
+        }
+    }
+
+    /// Whether a disk has no room for it: fence's own or the engine's.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Error::Inventory { source, .. } => source.is_full(),
+            Error::Files { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Error::Engine { source, .. } => source.is_full(),
             _ => false,
         }
     }

@@ -33,6 +33,7 @@ const AT_A_TIME: usize = 8;
 impl Supervisor {
     /// Compare what is recorded with what the engine has, and act on the difference. Safe to repeat at any time.
     pub async fn reconcile(&self) -> Result<()> {
+        self.see_to_disks().await;
         // The records first: what appears in the engine only later is newer than this look.
         let entries = self.entries();
         let found = self.parts().engine.list(&self.labels()).await;
@@ -157,10 +158,14 @@ impl Supervisor {
     /// What init says of main decides where the record was left behind by a cut-off start or stop. The caller holds
     /// the entry's life.
     pub(super) async fn settle_main(&self, entry: &Arc<Entry>) -> Result<()> {
-        let (state, started, pid) = {
+        let (state, started, pid, comes_back) = {
             let record = entry.record();
-            (record.state, record.started, record.pid)
+            (record.state, record.started, record.pid, record.comes_back)
         };
+        // Its main process is yet to be started again.
+        if comes_back {
+            return Ok(());
+        }
         let settled = matches!(state, State::Active | State::Stopped) && entry.link.is_connected() && pid != 0;
         if entry.is_being_destroyed() || !started || !settled {
             return Ok(());
@@ -175,12 +180,14 @@ impl Supervisor {
                 self.stop_after_main(entry).await;
                 Ok(())
             }
-            // Noted, and never run: nobody was told that it would.
+            // Noted, and never run: nobody was told that it would. Where no command is noted, it was a guess.
             None => {
                 entry
                     .change(inventory, |record| {
                         record.started = false;
-                        record.events.push("a start was cut off before its command ran".into());
+                        if !record.main.command.is_empty() {
+                            record.events.push("a start was cut off before its command ran".into());
+                        }
                     })
                     .await
             }

@@ -55,6 +55,10 @@ pub(super) enum Subject {
     Record(String),
     /// A container of this node without a record, by the engine's id.
     Stray(String),
+    /// The same where its record was lost and cannot be had back yet.
+    Lost(String),
+    /// A disk without room, by a directory on it.
+    Disk(PathBuf),
     /// A container that the engine may yet make, by instance.
     Late(String),
     /// A container's directory without a record.

@@ -37,7 +37,7 @@ pub struct NodeStatus {
     pub config: ConfigState,
     pub image: KeeperStatus,
     pub containers: Counts,
-    /// What could not be cleaned up or put right yet, and is tried again.
+    /// What could not be cleaned up or put right yet, and is tried again; with no tries, what nobody can put right.
     pub problems: Vec<Problem>,
 }
 
@@ -81,6 +81,9 @@ impl Supervisor {
     pub async fn status(&self) -> NodeStatus {
         let parts = self.parts();
         let policy = self.policy();
+        self.look_at_disks();
+        let mut problems = self.rebuild_problems().await;
+        problems.extend(self.repairs().problems());
         NodeStatus {
             node: parts.node_name.clone(),
             node_id: parts.node_id.clone(),
@@ -92,7 +95,7 @@ impl Supervisor {
             config: policy.config.clone(),
             image: parts.images.status(),
             containers: self.counts(policy.max_containers),
-            problems: self.repairs().problems(),
+            problems,
         }
     }
 

@@ -2,7 +2,8 @@
 //! engine made although its create was given up. Removed after a grace time; what is not ours is not looked at.
 //!
 //! A record is written before the engine is asked and forgotten after the engine has let go, so that what has none is
-//! nobody's. The grace time is for what that order does not cover: a directory is made before its record.
+//! nobody's. The grace time is for what that order does not cover: a directory is made before its record. Where records
+//! were lost this does not hold, and nothing is removed: see [`super::rebuild`].
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +18,14 @@ impl Supervisor {
     /// Remove what has no record, given what the engine had a moment ago.
     pub(super) async fn sweep(&self, found: &[Container]) {
         let directories = self.directories();
-        let recorded = match self.parts().inventory.instances().await {
+        // Before anything is taken for nobody's.
+        let recovered = self.recover(found).await;
+        let recorded = match recovered {
+            Ok(true) => self.parts().inventory.instances().await,
+            Ok(false) => return,
+            Err(error) => Err(error),
+        };
+        let recorded = match recorded {
             Ok(recorded) => recorded,
             Err(error) => return tracing::warn!(%error, "cannot tell strays; leaving all containers alone"),
         };
@@ -71,7 +79,9 @@ impl Supervisor {
             Subject::CutOff(instance) | Subject::Comeback(instance) | Subject::Ports(instance) => {
                 in_table.contains(instance)
             }
-            Subject::Record(_) | Subject::Late(_) | Subject::Rules => true,
+            // What is still lost was tried just now.
+            Subject::Lost(_) => false,
+            Subject::Record(_) | Subject::Late(_) | Subject::Disk(_) | Subject::Rules => true,
         });
     }
 

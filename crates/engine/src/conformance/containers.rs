@@ -1,7 +1,7 @@
 //! Containers: their life, calls that can be repeated, and the errors of those that cannot be done.
 
 use super::{Bench, SIGKILL, nobody};
-use crate::{ContainerState, Error, Labels, Mount};
+use crate::{ContainerSpec, ContainerState, Error, Labels, Limits, Mount};
 
 /// All promises about containers.
 pub async fn containers(bench: Bench) {
@@ -12,6 +12,41 @@ pub async fn containers(bench: Bench) {
     a_name_is_taken_once(&bench).await;
     impossible_requests_are_refused(&bench).await;
     lists_are_by_all_labels(&bench).await;
+    what_it_was_made_with_is_told(&bench).await;
+}
+
+async fn what_it_was_made_with_is_told(bench: &Bench) {
+    let engine = &bench.engine;
+    let made = ContainerSpec {
+        hostname: "by-name".into(),
+        mounts: vec![Mount {
+            source: "/tmp".into(),
+            target: "/mnt".into(),
+            read_only: true,
+        }],
+        limits: Limits {
+            memory_bytes: Some(64 << 20),
+            cpu_shares: Some(512),
+            pids: Some(32),
+        },
+        ..bench.spec()
+    };
+    let id = engine.create(&bench.name("made"), &made).await.unwrap();
+    let told = engine.spec(&id).await.unwrap();
+    let expected = ContainerSpec {
+        network: told.network.clone(),
+        // An image may have labels of its own.
+        labels: told.labels.clone(),
+        ..made.clone()
+    };
+    assert_eq!(told, expected);
+    assert!(
+        made.labels
+            .iter()
+            .all(|(key, value)| told.labels.get(key) == Some(value))
+    );
+    engine.remove(&id).await.unwrap();
+    assert!(engine.spec(&id).await.unwrap_err().is_not_found());
 }
 
 async fn a_life(bench: &Bench) {
@@ -77,7 +112,7 @@ async fn who_is_not_there_is_not_found(bench: &Bench) {
         engine.start(&id).await.unwrap_err(),
         engine.kill(&id, SIGKILL).await.unwrap_err(),
         engine.inspect(&id).await.unwrap_err(),
-        engine.update(&id, &crate::Limits::default()).await.unwrap_err(),
+        engine.update(&id, &Limits::default()).await.unwrap_err(),
         engine.stats(&id).await.unwrap_err(),
     ];
     for error in errors {
@@ -89,7 +124,7 @@ async fn who_is_not_there_is_not_found(bench: &Bench) {
     engine.remove(&id).await.expect("what is gone is removed already");
 
     let image = bench.name("absent");
-    let spec = crate::ContainerSpec {
+    let spec = ContainerSpec {
         image: image.clone(),
         ..bench.spec()
     };

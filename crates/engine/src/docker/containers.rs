@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use bollard::models::{
-    ContainerCreateBody, ContainerUpdateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount as BindMount,
-    MountType, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerInspectResponse, ContainerUpdateBody, HealthConfig, HostConfig, HostConfigLogConfig,
+    Mount as BindMount, MountType, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
@@ -101,15 +101,23 @@ impl Docker {
         Ok(self.look(id).await?.0)
     }
 
+    pub(super) async fn container_spec(&self, id: &ContainerId) -> Result<ContainerSpec> {
+        Ok(convert::spec(self.ask(&on("inspect", id), id).await?))
+    }
+
     /// The container, and the memory limit it was given (0 = none).
     async fn look(&self, id: &ContainerId) -> Result<(Container, u64)> {
         let call = on("inspect", id);
-        let request = self
-            .client
-            .inspect_container(key(&call, id)?, None::<InspectContainerOptions>);
-        let found = self.call(&call, request).await?;
+        let found = self.ask(&call, id).await?;
         let limit = convert::memory_limit(&found);
         Ok((convert::container(&call, found)?, limit))
+    }
+
+    async fn ask(&self, call: &Call, id: &ContainerId) -> Result<ContainerInspectResponse> {
+        let request = self
+            .client
+            .inspect_container(key(call, id)?, None::<InspectContainerOptions>);
+        self.call(call, request).await
     }
 
     pub(super) async fn list_containers(&self, labels: &Labels) -> Result<Vec<Container>> {

@@ -170,6 +170,10 @@ impl Engine for Docker {
         self.inspect_container(id).await
     }
 
+    async fn spec(&self, id: &ContainerId) -> Result<ContainerSpec> {
+        self.container_spec(id).await
+    }
+
     async fn list(&self, labels: &Labels) -> Result<Vec<Container>> {
         self.list_containers(labels).await
     }

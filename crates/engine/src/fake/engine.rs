@@ -136,6 +136,24 @@ impl Engine for Fake {
         .await
     }
 
+    async fn spec(&self, id: &ContainerId) -> Result<ContainerSpec> {
+        let attempt = format!("inspect container {}", id.0);
+        self.step(Step::Inspect, &attempt, |memory| {
+            let made = memory.containers.find(id)?.spec.clone();
+            Ok(ContainerSpec {
+                image: made.image,
+                command: made.command,
+                hostname: made.hostname,
+                labels: made.labels,
+                mounts: made.mounts,
+                limits: made.limits,
+                privileged: made.privileged,
+                ..ContainerSpec::default()
+            })
+        })
+        .await
+    }
+
     async fn list(&self, labels: &Labels) -> Result<Vec<Container>> {
         self.step(Step::List, "list containers", |memory| {
             Ok(memory.containers.list(labels))

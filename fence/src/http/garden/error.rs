@@ -84,7 +84,9 @@ impl From<supervisor::Error> for Error {
                 body.kind = "ExecutableNotFoundError";
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            E::ImageMissing { .. } | E::Engine { .. } if temporary => unavailable(&mut body),
+            E::ImageMissing { .. } | E::Engine { .. } | E::Inventory { .. } | E::Files { .. } if temporary => {
+                unavailable(&mut body)
+            }
             E::InitUnreachable { .. } | E::NotReady(_) => unavailable(&mut body),
             E::PropertyNotFound { .. }
             | E::HandleInUse { .. }

@@ -15,6 +15,7 @@ use crate::supervisor;
 const INVALID: &str = "InvalidError";
 const CONFLICT: &str = "ConflictError";
 const NOT_EXECUTABLE: &str = "NotExecutableError";
+const FULL: &str = "InsufficientStorageError";
 
 /// What a client is told.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,6 +86,9 @@ impl From<supervisor::Error> for Error {
 fn place(error: &supervisor::Error) -> (StatusCode, Option<&'static str>, &'static str) {
     use supervisor::Error as E;
     match error {
+        E::Inventory { .. } | E::Files { .. } | E::Engine { .. } if error.is_full() => {
+            (StatusCode::INSUFFICIENT_STORAGE, Some(FULL), "kato status")
+        }
         E::ContainerNotFound { .. } => (StatusCode::NOT_FOUND, None, "kato container list"),
         E::ProcessNotFound { .. } => (StatusCode::NOT_FOUND, None, "kato container info HANDLE"),
         E::PropertyNotFound { .. } => (StatusCode::NOT_FOUND, None, ""),
@@ -143,6 +147,12 @@ mod tests {
             (400, "InvalidError", String::new())
         );
         assert_eq!(told(supervisor::Error::NotReady("starting")).0, 503);
+        let full = supervisor::Error::Files {
+            attempt: "make",
+            path: "/run/x".into(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+        assert_eq!(told(full), (507, "InsufficientStorageError", "kato status".into()));
         let refused = supervisor::Error::NotAllowed {
             what: "it".into(),
             hint: "ask for less",

@@ -13,7 +13,7 @@ const PORT: PortMapping = PortMapping {
 
 impl Node {
     /// The record of the only container is this, and the fence that wrote it was killed.
-    async fn killed_with(&self, change: impl FnOnce(&mut Record)) -> Supervisor {
+    pub(super) async fn killed_with(&self, change: impl FnOnce(&mut Record)) -> Supervisor {
         let entry = self.supervisor.entries().remove(0);
         entry.change(&self.supervisor.parts().inventory, change).await.unwrap();
         entry.link.close();
@@ -21,7 +21,7 @@ impl Node {
     }
 
     /// A container that the engine has and no record knows.
-    async fn stray(&self, instance: &str, node: &str) -> ContainerId {
+    pub(super) async fn stray(&self, instance: &str, node: &str) -> ContainerId {
         let labels = Labels::from([
             (LABEL_INSTANCE.to_owned(), instance.to_owned()),
             (LABEL_NODE.to_owned(), node.to_owned()),
@@ -34,7 +34,7 @@ impl Node {
         self.engine.create(&format!("fence-{instance}"), &spec).await.unwrap()
     }
 
-    async fn nothing_is_left(&self) {
+    pub(super) async fn nothing_is_left(&self) {
         assert_eq!(
             (self.engine_has().await, self.directories(), self.recorded().await),
             (0, 0, 0)
@@ -43,11 +43,11 @@ impl Node {
     }
 }
 
-async fn problems(supervisor: &Supervisor) -> Vec<Problem> {
+pub(super) async fn problems(supervisor: &Supervisor) -> Vec<Problem> {
     supervisor.status().await.problems
 }
 
-async fn compared_until(supervisor: &Supervisor, what: &str, condition: impl AsyncFn() -> bool) {
+pub(super) async fn compared_until(supervisor: &Supervisor, what: &str, condition: impl AsyncFn() -> bool) {
     until(what, async || {
         if supervisor.is_repair_due() {
             supervisor.reconcile().await.unwrap();
@@ -88,6 +88,8 @@ async fn a_create_that_the_engine_answers_too_late_leaves_nothing() {
 #[tokio::test]
 async fn what_no_record_knows_is_removed_after_a_grace_time_and_what_is_foreign_never() {
     let node = Node::new();
+    // Without it the inventory is as new as if it had been lost.
+    node.supervisor.reconcile().await.unwrap();
     let instance = uuid::Uuid::now_v7().to_string();
     node.stray(&instance, "id-of-n1").await;
     let foreign = node.stray("other", "id-of-another-node").await;
@@ -296,6 +298,8 @@ async fn with_the_disk_full_nothing_is_promised_and_nothing_is_lost() {
 #[tokio::test]
 async fn a_record_that_makes_no_sense_is_told_and_keeps_its_directory() {
     let node = Node::new();
+    // Without it the inventory is as new as if it had been lost.
+    node.supervisor.reconcile().await.unwrap();
     let instance = uuid::Uuid::now_v7().to_string();
     node.stray(&instance, "id-of-n1").await;
     std::fs::create_dir_all(node.dir.path().join("c").join(&instance)).unwrap();

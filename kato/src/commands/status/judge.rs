@@ -22,7 +22,10 @@ pub fn judge(node: &NodeFile, report: &Seen, tree: &Result<Tree, String>, docker
         .map(|seen| of_process(seen, node))
         .collect();
     if let Err(reason) = tree {
-        problems.push(problem(format!("the config tree cannot be read: {reason}"), ""));
+        problems.push(problem(
+            format!("the config tree cannot be read: {reason}"),
+            "kato config get",
+        ));
     }
     let seems_ready = |process| {
         report
@@ -123,8 +126,14 @@ fn of_fence(fence: &FenceStatus) -> Vec<Problem> {
     );
     problems.extend(fence.problems.iter().map(|repair| {
         let since = repair.since.map(|since| format!(" since {since}")).unwrap_or_default();
-        let what = format!("{}{since}: {}; fence tries again", repair.what, repair.why);
-        problem(what, "kato process list")
+        match repair.tries {
+            // Nobody can put it right; what to do is said with it.
+            0 => problem(format!("{}{since}: {}", repair.what, repair.why), ""),
+            _ => problem(
+                format!("{}{since}: {}; fence tries again", repair.what, repair.why),
+                "kato process list",
+            ),
+        }
     }));
     problems
 }

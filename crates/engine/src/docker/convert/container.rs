@@ -4,7 +4,7 @@ use bollard::models;
 
 use super::super::Call;
 use super::{count, labels, senseless};
-use crate::{Container, ContainerId, ContainerState, ImageId, Result, Stats};
+use crate::{Container, ContainerId, ContainerSpec, ContainerState, ImageId, Limits, Mount, Result, Stats};
 
 /// What stands for "no memory limit" where Docker takes a number only: the most that a 64-bit kernel counts.
 pub(in crate::docker) const UNLIMITED_MEMORY: i64 = i64::MAX & !0xfff;
@@ -61,6 +61,37 @@ pub(in crate::docker) fn summary(call: &Call, found: models::ContainerSummary) -
         oom_killed: false,
         exit_code: None,
     })
+}
+
+/// What a container was made with.
+pub(in crate::docker) fn spec(found: models::ContainerInspectResponse) -> ContainerSpec {
+    let memory = memory_limit(&found);
+    let host = found.host_config.unwrap_or_default();
+    let config = found.config.unwrap_or_default();
+    let given = |number: Option<i64>| {
+        number
+            .and_then(|number| u64::try_from(number).ok())
+            .filter(|number| *number > 0)
+    };
+    let mounts = host.mounts.unwrap_or_default().into_iter().map(|mount| Mount {
+        source: mount.source.unwrap_or_default(),
+        target: mount.target.unwrap_or_default(),
+        read_only: mount.read_only.unwrap_or(false),
+    });
+    ContainerSpec {
+        image: config.image.unwrap_or_default(),
+        command: config.entrypoint.unwrap_or_default(),
+        hostname: config.hostname.unwrap_or_default(),
+        labels: labels(config.labels),
+        mounts: mounts.collect(),
+        limits: Limits {
+            memory_bytes: Some(memory).filter(|memory| *memory > 0),
+            cpu_shares: given(host.cpu_shares),
+            pids: given(host.pids_limit),
+        },
+        privileged: host.privileged.unwrap_or(false),
+        ..ContainerSpec::default()
+    }
 }
 
 fn plain_name(name: &str) -> String {

@@ -13,6 +13,7 @@ pub(in crate::docker) fn error(call: &Call, endpoint: &str, cause: Cause) -> Err
     let attempt = call.attempt.clone();
     match cause {
         Cause::DockerResponseServerError { status_code, message } => refusal(call, endpoint, status_code, message),
+        Cause::DockerStreamError { error } if is_full(&error) => Error::Full { attempt, reason: error },
         Cause::DockerStreamError { error } => Error::Failed { attempt, reason: error },
         cause => match fault(&cause) {
             Some(Fault::TooOld(_)) => Error::Refused {
@@ -44,6 +45,10 @@ fn refusal(call: &Call, endpoint: &str, status: u16, message: String) -> Error {
         reason,
     };
     match status {
+        _ if is_full(&message) => Error::Full {
+            attempt,
+            reason: message,
+        },
         // Docker also answers 404 for what a container needs, such as a network; that is not "no such container".
         404 if is_missing(&message) => Error::NotFound {
             what: call.what.clone(),
@@ -68,6 +73,11 @@ fn refusal(call: &Call, endpoint: &str, status: u16, message: String) -> Error {
 fn is_missing(message: &str) -> bool {
     let message = message.to_lowercase();
     message.contains("no such container") || message.contains("no such image")
+}
+
+/// In the kernel's words, or in those of a file system with quotas.
+fn is_full(message: &str) -> bool {
+    message.contains("no space left on device") || message.contains("disk quota exceeded")
 }
 
 /// dockerd answers, but what it runs containers with does not.
@@ -227,7 +237,7 @@ mod tests {
                 format!("{head} name unknown: repository name not known to registry"),
                 "NotFound",
             ),
-            (500, "no space left on device".to_owned(), "Failed"),
+            (500, "no space left on device".to_owned(), "Full"),
             (500, format!("{head} something else"), "Failed"),
             (400, "invalid reference format".to_owned(), "Refused"),
         ] {

@@ -12,7 +12,7 @@ use super::Call;
 use super::transport::ApiVersion;
 use crate::{ContainerId, Error, Event, EventKind, Host, Labels, Result, Version};
 
-pub(super) use container::{UNLIMITED_MEMORY, container, memory_limit, stats, summary};
+pub(super) use container::{UNLIMITED_MEMORY, container, memory_limit, spec, stats, summary};
 pub(super) use failure::{error, pull_error};
 pub(super) use image::{image, progress};
 
