@@ -2,3 +2,6 @@
 
 pub mod frame;
 pub mod protocol;
+
+#[cfg(test)]
+mod fixture_tests;

@@ -429,6 +429,32 @@ mod tests {
         }
     }
 
+    mod fixture_tests {
+        use fixtures::{kept, pin, with_additions};
+
+        use super::*;
+
+        #[tokio::test]
+        async fn what_each_version_remembers_stays_in_use() {
+            let setting = Setting::new(&["nowhere:1"]);
+            setting.engine.add_image("a:1");
+            let image = find(&setting.engine, "a:1").await.unwrap().unwrap();
+            let path = setting.dir.path().join("in-use.json");
+            // Ids are the engine's own.
+            let id = "sha256:0123";
+            setting.keeper().remember("a:1", id);
+            pin("image-in-use.json", &std::fs::read_to_string(&path).unwrap());
+            for version in kept("image-in-use.json") {
+                for text in [version.text.clone(), with_additions(&version.text)] {
+                    std::fs::write(&path, text.replace(id, &image.id.0)).unwrap();
+                    let keeper = setting.keeper();
+                    let in_use = keeper.current().await.unwrap();
+                    assert_eq!((in_use.name.as_str(), in_use.image.id), ("a:1", image.id.clone()));
+                }
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_change_is_in_effect_for_the_next_create() {
         let setting = Setting::new(&["a:1"]);

@@ -9,6 +9,8 @@ mod copies;
 #[cfg(test)]
 mod damage_tests;
 mod rebuild;
+#[cfg(test)]
+mod fixture_tests;
 mod record;
 mod reserve;
 mod store;

@@ -6,6 +6,8 @@
 
 mod error;
 #[cfg(test)]
+mod fixture_tests;
+#[cfg(test)]
 mod hostile_tests;
 pub mod spec;
 pub mod stream;

@@ -10,20 +10,24 @@ use crate::{code, members, read, report, sources};
 
 /// A member, and the members it may depend on.
 const CRATES: &[(&str, &[&str])] = &[
-    ("crates/cluster", &["hostile"]),
+    ("crates/cluster", &["fixtures", "hostile"]),
     ("crates/engine", &["hostile"]),
-    ("crates/fence-init", &["hostile"]),
+    ("crates/fence-init", &["fixtures", "hostile"]),
+    ("crates/fixtures", &[]),
     ("crates/hostile", &[]),
-    ("fence", &["cluster", "engine", "fence-init", "hostile"]),
+    ("fence", &["cluster", "engine", "fence-init", "fixtures", "hostile"]),
     ("registry-bootstrap", &["cluster", "engine"]),
-    ("kato", &["cluster", "hostile", "registry-bootstrap"]),
+    ("kato", &["cluster", "fixtures", "hostile", "registry-bootstrap"]),
     ("tests", &[]),
 ];
 
 /// A library, and the only places that may name it: folders or files without their extension.
 const BEHIND_A_BOUNDARY: &[(&str, &[&str])] = &[
     ("bollard", &["crates/engine/src/docker"]),
-    ("rusqlite", &["crates/cluster/src/store", "fence/src/inventory"]),
+    (
+        "rusqlite",
+        &["crates/cluster/src/store", "crates/fixtures", "fence/src/inventory"],
+    ),
 ];
 
 /// What a module of the daemon may use.

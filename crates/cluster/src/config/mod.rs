@@ -10,6 +10,8 @@ mod client;
 mod commit;
 pub mod edit;
 mod error;
+#[cfg(test)]
+mod fixture_tests;
 mod follow;
 pub mod history;
 pub mod input;

@@ -124,6 +124,26 @@ pub fn host_name() -> Result<String> {
 }
 
 #[cfg(test)]
+mod fixture_tests {
+    use super::*;
+    use fixtures::{kept, pin};
+
+    #[test]
+    fn a_file_of_each_version_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::from_root(Some(root.path()));
+        let mut node = NodeFile::micro(&Name::new("one").unwrap(), DockerSettings::default());
+        node.id = Uuid::from_u128(1);
+        node.save(&paths).unwrap();
+        pin("node.yml", &std::fs::read_to_string(paths.node_file()).unwrap());
+        for version in kept("node.yml") {
+            std::fs::write(paths.node_file(), &version.text).unwrap();
+            assert_eq!(NodeFile::load(&paths).unwrap(), node, "of {}", version.version);
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;

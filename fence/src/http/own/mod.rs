@@ -7,6 +7,8 @@
 mod containers;
 mod delivery;
 mod error;
+#[cfg(test)]
+mod fixture_tests;
 mod frames;
 mod input;
 mod node;
