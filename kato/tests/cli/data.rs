@@ -245,3 +245,45 @@ fn a_bad_document_changes_nothing_and_is_told() {
     ");
     assert_eq!(other.kato(["data", "import"]).code(), 2);
 }
+
+#[test]
+fn what_is_too_much_for_one_step_is_carried_in_parts_when_asked() {
+    let (one, other) = (node(), node());
+    for component in ["x", "y", "z"] {
+        let keys: Vec<String> = (0..90).map(|key| format!("\"k{key}\":{key}")).collect();
+        printed(config(
+            &one,
+            &format!("set --json {component} / {{{}}}", keys.join(",")),
+        ));
+    }
+    let file = one.root().join("backup.yml");
+    let exported = data(&one, "export", &[], &file);
+    let expected = "WARNING: The document has 270 keys; kato data import takes more than 110 only with --in-parts";
+    assert!(exported.stderr().contains(expected), "{exported}");
+    insta::assert_snapshot!(unchanged(&other, || data(&other, "import", &[], &file)), @"
+    exit: 3
+    ---- stderr
+    kato: more than 110 changed keys in one command are not possible
+    hint: take it in with --in-parts, in several steps
+    ");
+    assert_eq!(data(&other, "import", &["--dry-run"], &file).code(), 3);
+    let planned = unchanged(&other, || data(&other, "import", &["--in-parts", "--dry-run"], &file));
+    let done = data(&other, "import", &["--in-parts"], &file);
+    assert_eq!((done.code(), done.stdout()), (0, planned.stdout()), "{done}");
+    assert!(
+        done.stderr().contains("The configuration is at revision 3 now"),
+        "{done}"
+    );
+    let all = |machine: &Machine| tree(&machine.kato(["data", "export"]).stdout());
+    assert_eq!(all(&other), all(&one));
+    let again = data(&other, "import", &["--in-parts"], &file);
+    assert!(again.stderr().contains("Nothing to do"), "{again}");
+    // The way back is as long.
+    insta::assert_snapshot!(config(&other, "rollback 0"), @"
+    exit: 3
+    ---- stderr
+    kato: more than 110 changed keys in one command are not possible
+    hint: a part at a time: kato config rollback 0 COMPONENT KEY-PATH
+    ");
+    assert_eq!(config(&other, "rollback 0 y").code(), 0);
+}

@@ -1,8 +1,10 @@
 //! Changes of the tree written: all leaves, the head and the records in one transaction.
 //!
 //! Every change writes the same key (`config/head`) and rests on what was read of it, so that two changes never
-//! overlap, whoever makes them. What is written was checked before; who comes too late tries again.
+//! overlap, whoever makes them. What is written was checked before; who comes too late tries again. What is too much for one
+//! transaction is refused, or cut into parts where it was asked for.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,12 +15,15 @@ use super::key::KeyPath;
 use super::layers::{self, HEAD, Head, Layers};
 use super::target::Scope;
 use super::tree::Change;
-use super::{Config, Error, Result};
+use super::{Config, Error, Result, Schema};
 use crate::store::limits::MAX_OPERATIONS;
 use crate::store::{Outcome, Txn};
 
 /// The most keys one command can change: what is left of a transaction beside head, record and forgotten records.
 pub const MAX_CHANGES: usize = MAX_OPERATIONS - 2 - history::MAX_FORGOTTEN;
+/// How large the values may be that one part of several changes: what is written of them, as leaves and in the record,
+/// fits a transaction beside the keys, and the record fits a value.
+const MAX_PART: usize = 512 * 1024;
 /// The changes of one layer.
 pub(super) type OfLayer = (Scope, Vec<Change>);
 
@@ -97,6 +102,31 @@ pub(super) fn check_count(changes: &[OfLayer]) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// The first of these changes, as many as fit one transaction. What programs of this release read comes before the rest,
+/// and what is taken away before what is set, which may be in its place.
+pub(super) fn first_part(changes: Vec<OfLayer>, schema: &Schema) -> Vec<OfLayer> {
+    let is_known = |path: &KeyPath| {
+        let component = path.split_first().map(|(component, _)| component);
+        component.is_some_and(|component| schema.component(component).is_some())
+    };
+    let with_scope = |(scope, changes): OfLayer| changes.into_iter().map(move |change| (scope.clone(), change));
+    let mut all: Vec<(Scope, Change)> = changes.into_iter().flat_map(with_scope).collect();
+    all.sort_by_key(|(_, change)| (!is_known(&change.path), change.new.is_some()));
+    let mut part: BTreeMap<Scope, Vec<Change>> = BTreeMap::new();
+    let (mut count, mut bytes) = (0, 0);
+    for (scope, change) in all {
+        let size = |value: &Option<Value>| value.as_ref().map_or(0, |value| value.to_string().len());
+        count += 1;
+        bytes += size(&change.old) + size(&change.new);
+        let records = part.len() + usize::from(!part.contains_key(&scope));
+        if count > 1 && (count + records - 1 > MAX_CHANGES || bytes > MAX_PART) {
+            break;
+        }
+        part.entry(scope).or_default().push(change);
+    }
+    part.into_iter().collect()
 }
 
 /// What is written to the store under `key`.

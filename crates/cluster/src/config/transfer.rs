@@ -1,7 +1,8 @@
 //! The tree as a document that another cluster can take in: all layers, with secrets or without.
 //!
 //! A document is checked as a whole, value for value by today's schema, before anything is changed, and taken in by one
-//! transaction. It replaces the tree; only secrets that it leaves out stay as they are.
+//! transaction; or, where it was asked for, part by part. It replaces the tree; only secrets that it leaves out stay as
+//! they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -170,6 +171,23 @@ impl Config {
 
     /// Make the tree what the document says. Without `overwrite` nothing that is set is changed or taken away.
     pub async fn import(&self, document: &TreeDocument, overwrite: bool, author: &Author) -> Result<Imported> {
+        self.take_in(document, overwrite, author, |changes| changes).await
+    }
+
+    /// The same for as much of it as one transaction holds. Called again and again it comes to the end, where nothing
+    /// differs any more.
+    pub async fn import_part(&self, document: &TreeDocument, overwrite: bool, author: &Author) -> Result<Imported> {
+        let first = |changes| commit::first_part(changes, self.schema);
+        self.take_in(document, overwrite, author, first).await
+    }
+
+    async fn take_in(
+        &self,
+        document: &TreeDocument,
+        overwrite: bool,
+        author: &Author,
+        part: impl Fn(Vec<OfLayer>) -> Vec<OfLayer>,
+    ) -> Result<Imported> {
         for tried in 0..commit::TRIES {
             let layers = self.layers().await?;
             let (changes, unknown) = self.wanted(&layers, document)?;
@@ -181,6 +199,7 @@ impl Config {
             if lost > 0 && !overwrite {
                 return Err(Error::Overwrites { count: lost });
             }
+            let changes = part(changes);
             if let Outcome::Done(revision) = self.commit(&layers, &changes, author).await? {
                 return Ok(self.imported(revision, &changes, unknown));
             }
@@ -191,10 +210,20 @@ impl Config {
 
     /// What [`Config::import`] would do, overwriting; nothing is changed.
     pub async fn would_import(&self, document: &TreeDocument) -> Result<Imported> {
+        let (would, changes) = self.compare(document).await?;
+        commit::check_count(&changes)?;
+        Ok(would)
+    }
+
+    /// What [`Config::import_part`] would do in all its parts.
+    pub async fn would_import_in_parts(&self, document: &TreeDocument) -> Result<Imported> {
+        Ok(self.compare(document).await?.0)
+    }
+
+    async fn compare(&self, document: &TreeDocument) -> Result<(Imported, Vec<OfLayer>)> {
         let layers = self.layers().await?;
         let (changes, unknown) = self.wanted(&layers, document)?;
-        commit::check_count(&changes)?;
-        Ok(self.imported(layers.revision, &changes, unknown))
+        Ok((self.imported(layers.revision, &changes, unknown), changes))
     }
 
     fn imported(&self, revision: Revision, changes: &[OfLayer], unknown: Unknown) -> Imported {

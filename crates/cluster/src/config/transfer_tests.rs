@@ -196,6 +196,61 @@ async fn one_bad_value_changes_nothing() {
     assert_eq!(config.store.range("", Page::ALL).await.unwrap(), before);
 }
 
+#[tokio::test]
+async fn what_is_too_much_for_one_step_is_taken_in_part_by_part() {
+    let (one, other) = (new(), new());
+    let large = "v".repeat(edit::MAX_VALUE);
+    let mut values: Map<String, Value> = (0..24).map(|n| (format!("large{n}"), json!(large))).collect();
+    values.extend(many_keys(3 * commit::MAX_CHANGES));
+    let mut cluster = json!({"x": values, "fence": {"max_containers": 7}});
+    let given = |cluster: &Value| document(json!({"cluster": cluster, "nodes": {"a": {"x": {"y": 1}}}}));
+    for config in [&one, &other] {
+        set(config, &Scope::Cluster, "x/k0/below", json!(1)).await;
+        set(config, &Scope::Cluster, "zz/gone", json!(1)).await;
+    }
+    let wanted = given(&cluster);
+    let planned = one.would_import_in_parts(&wanted).await.unwrap().differences;
+    assert!(planned.len() > 3 * commit::MAX_CHANGES);
+    let author = author();
+    let next = || one.import_part(&wanted, true, &author);
+    assert!(matches!(
+        one.import_part(&wanted, false, &author).await,
+        Err(Error::Overwrites { count: 2 })
+    ));
+    let mut done = next().await.unwrap().differences;
+    assert_eq!(done[0].change.path.as_str(), "fence/max_containers");
+    // Whoever is interrupted goes on later.
+    for parts in 1.. {
+        let part = next().await.unwrap().differences;
+        if part.is_empty() {
+            assert!(parts > 4);
+            break;
+        }
+        done.extend(part);
+    }
+    let sorted = |mut all: Vec<Difference>| {
+        all.sort_by_key(|difference| (difference.scope.clone(), difference.change.path.clone()));
+        all
+    };
+    assert_eq!(sorted(done), sorted(planned));
+    assert_eq!(
+        said(&one.export(Secrets::Redacted).await.unwrap().document),
+        said(&wanted)
+    );
+    // What fits is one step, all the same.
+    cluster["x"] = json!({"k": 1});
+    let small = given(&cluster);
+    other.import_part(&small, true, &author).await.unwrap();
+    assert!(
+        other
+            .import_part(&small, true, &author)
+            .await
+            .unwrap()
+            .differences
+            .is_empty()
+    );
+}
+
 fn many_keys(count: usize) -> Map<String, Value> {
     (0..count).map(|n| (format!("k{n}"), json!(1))).collect()
 }

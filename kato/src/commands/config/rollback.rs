@@ -1,7 +1,7 @@
 //! `kato config rollback`: make the tree, or a part of it, what it was.
 
 use clap::Args;
-use cluster::config::{Difference, RolledBack};
+use cluster::config::{Difference, Error as Tree, RolledBack};
 use serde::Serialize;
 
 use super::part::PartArgs;
@@ -13,7 +13,8 @@ use crate::ui::{Format, FormatArgs};
 /// Make the configuration what it was after a revision
 ///
 /// All that was changed since is undone in one step, and recorded as a change that can be undone as well. Values that
-/// are refused today change nothing. Secrets stay as they are: what they were is not remembered.
+/// are refused today change nothing. Secrets stay as they are: what they were is not remembered. One step changes at most
+/// 110 keys; beyond that go back component by component.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -55,7 +56,18 @@ pub async fn run(context: &Context, args: &RollbackArgs) -> Result<Exit> {
         let author = change::author(format!("rollback {}{}", args.to, args.part.given()));
         config.rollback(args.to, &part, &author).await
     };
-    let done = done.map_err(problem::tree)?;
+    let done = done.map_err(|error| {
+        let is_too_much = matches!(error, Tree::TooMuch { .. });
+        let error = problem::tree(error);
+        if is_too_much {
+            error.hint(format!(
+                "a part at a time: kato config rollback {} COMPONENT KEY-PATH",
+                args.to
+            ))
+        } else {
+            error
+        }
+    })?;
     print(context, args, &done)?;
     for secret in &done.secrets {
         context

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf, absolute};
 
 use clap::Args;
-use cluster::config::Secrets;
+use cluster::config::{MAX_CHANGES, Secrets};
 use cluster::files;
 
 use super::document::{Document, Inventory};
@@ -56,7 +56,7 @@ pub async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
             .ui
             .warn(&format!("{key} in the store cannot be read and is left out"));
     }
-    let revision = exported.document.revision;
+    let (revision, keys) = (exported.document.revision, exported.document.keys());
     let document = Document::new(config.node().clone(), exported.document, inventory(context).await)?;
     let text = document.write()?;
     if to_file {
@@ -71,6 +71,12 @@ pub async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
         context.ui.say(&format!(
             "Secrets left out: {}; --with-secrets writes them, too",
             exported.secrets
+        ));
+    }
+    let keys = keys.map_err(problem::tree)?;
+    if keys > MAX_CHANGES {
+        context.ui.warn(&format!(
+            "The document has {keys} keys; kato data import takes more than {MAX_CHANGES} only with --in-parts"
         ));
     }
     Ok(Exit::Done)

@@ -5,27 +5,32 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use cluster::config::{Config, Imported, Included, TreeDocument};
+use cluster::config::{Author, Config, Error as Tree, Imported, Included, MAX_CHANGES, TreeDocument};
 use cluster::files;
+use cluster::store::Error as Store;
 
 use super::document::{Document, MAX_SIZE};
 use crate::commands::Context;
 use crate::commands::config::{change, open, problem, words};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Kind, Result};
 
 /// How long reading a document may take.
 const READ_WITHIN: Duration = Duration::from_secs(30);
+/// What lets pass what is too much at once.
+const IN_PARTS: &str = "take it in with --in-parts, in several steps";
 
 /// Make the configuration what a document says
 ///
-/// The whole document is checked before anything is changed, and all is changed in one step. What is set and not in
-/// the document is taken away; secrets that it leaves out stay. The containers that it describes are not made.
+/// The whole document is checked before anything is changed, and all is changed in one step, of at most 110 keys. With
+/// --in-parts there is no such limit, and programs may see the configuration half changed for a moment. What is set and not
+/// in the document is taken away; secrets that it leaves out stay. The containers that it describes are not made.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   kato data import --dry-run backup.yml         What would be changed
   kato data import backup.yml                   Where nothing that is set would be lost
   kato data import --force backup.yml           Whatever is set
+  kato data import --in-parts backup.yml        However much it is
   kato data import - < backup.yml")]
 pub struct ImportArgs {
     /// Show what would be changed, and change nothing
@@ -34,6 +39,9 @@ pub struct ImportArgs {
     /// Replace and remove values that are set
     #[arg(long)]
     force: bool,
+    /// Take in part by part what is too much for one step; where that was cut off, the same again does the rest
+    #[arg(long)]
+    in_parts: bool,
     /// A document that kato data export wrote; - is the standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -43,7 +51,12 @@ pub struct ImportArgs {
 pub async fn run(context: &Context, args: &ImportArgs) -> Result<Exit> {
     let config = open(context).await?;
     let document = Document::read_within(text(&args.file)?, READ_WITHIN).await?;
-    let planned = config.would_import(&document.tree).await.map_err(problem::tree)?;
+    let planned = if args.in_parts {
+        config.would_import_in_parts(&document.tree).await
+    } else {
+        config.would_import(&document.tree).await
+    };
+    let planned = planned.map_err(refused)?;
     warn(context, &config, &document.tree, &planned);
     words::differences(&context.ui, &planned.differences)?;
     if planned.differences.is_empty() {
@@ -53,7 +66,7 @@ pub async fn run(context: &Context, args: &ImportArgs) -> Result<Exit> {
     } else if args.dry_run {
         context.ui.say("This would be changed; nothing was");
     } else {
-        import(context, &config, args, &document.tree).await?;
+        import(context, &config, args, &document.tree, planned.differences.len()).await?;
     }
     if document.containers() > 0 {
         context.ui.say(&format!(
@@ -64,23 +77,70 @@ pub async fn run(context: &Context, args: &ImportArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn import(context: &Context, config: &Config, args: &ImportArgs, document: &TreeDocument) -> Result<()> {
+/// Make all of so many differences go.
+async fn import(
+    context: &Context,
+    config: &Config,
+    args: &ImportArgs,
+    document: &TreeDocument,
+    differences: usize,
+) -> Result<()> {
     let author = change::author_of(format!("kato data import {}", args.file.display()));
-    let imported = config.import(document, args.force, &author).await;
-    let imported = imported.map_err(|error| {
-        let is_for_force = matches!(error, cluster::config::Error::Overwrites { .. });
-        let error = problem::tree(error);
-        if is_for_force {
-            error.hint("do so with --force; --dry-run shows what would be changed")
-        } else {
-            error
-        }
-    })?;
+    let imported = if args.in_parts {
+        in_parts(config, args, document, &author, differences).await?
+    } else {
+        let imported = config.import(document, args.force, &author).await;
+        imported.map_err(refused)?
+    };
     context
         .ui
         .say(&format!("The configuration is at revision {} now", imported.revision));
     change::say_which_need_a_restart(context, config, &imported.differences);
     Ok(())
+}
+
+/// Each part takes one difference at least; more parts than that are needed only where others make new ones.
+async fn in_parts(
+    config: &Config,
+    args: &ImportArgs,
+    document: &TreeDocument,
+    author: &Author,
+    differences: usize,
+) -> Result<Imported> {
+    let part = || config.import_part(document, args.force, author);
+    let mut done = part().await.map_err(refused)?;
+    for _ in 0..differences {
+        let next = part().await.map_err(|error| stopped(&done).because(error))?;
+        if next.differences.is_empty() {
+            return Ok(done);
+        }
+        done.revision = next.revision;
+        done.differences.extend(next.differences);
+    }
+    Err(stopped(&done))
+}
+
+fn stopped(done: &Imported) -> Error {
+    let message = format!("the configuration is changed in part, at revision {}", done.revision);
+    Error::new(Kind::Partly, message).hint("the same command again does the rest")
+}
+
+/// An error before anything was changed, with the option that lets it pass.
+fn refused(error: Tree) -> Error {
+    let hint = match &error {
+        Tree::Overwrites { .. } => Some("do so with --force; --dry-run shows what would be changed"),
+        Tree::TooMuch { limit, .. } if *limit == MAX_CHANGES => Some(IN_PARTS),
+        Tree::Store {
+            source: Store::Refused { .. },
+            ..
+        } => Some(IN_PARTS),
+        _ => None,
+    };
+    let error = problem::tree(error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 /// Say what can be meant otherwise.
