@@ -48,6 +48,8 @@ pub enum Kind {
     Unreachable,
     /// A part was done, the rest was not.
     Partly,
+    /// It was tried and failed, where the code of [`Kind::Failed`] is an answer ([`Exit::Different`]).
+    NoAnswer,
 }
 
 impl Kind {
@@ -55,7 +57,7 @@ impl Kind {
     pub fn code(self) -> u8 {
         match self {
             Kind::Failed => 1,
-            Kind::Usage => 2,
+            Kind::Usage | Kind::NoAnswer => 2,
             Kind::Refused => 3,
             Kind::NotFound => 4,
             Kind::Unreachable => 5,
@@ -117,6 +119,14 @@ impl Error {
     /// With the error that caused it, whose words follow the message.
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Of a command that answers with exit code 1, as `diff` and `git diff` do.
+    pub fn without_answer(mut self) -> Self {
+        if self.kind == Kind::Failed {
+            self.kind = Kind::NoAnswer;
+        }
         self
     }
 
@@ -279,5 +289,14 @@ mod tests {
             .map(Kind::code)
             .to_vec();
         assert_eq!(codes, [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_failure_is_told_from_a_difference() {
+        assert_eq!(Error::failed("x").kind().code(), Exit::Different.code());
+        for error in [Error::failed("x"), Error::refused("x"), Error::unreachable("x")] {
+            assert_ne!(error.without_answer().kind().code(), Exit::Different.code());
+        }
+        assert_eq!(Error::not_found("x").without_answer().kind(), Kind::NotFound);
     }
 }

@@ -16,9 +16,9 @@ use crate::ui::{Format, FormatArgs};
 Examples:
   kato config diff 12                           What was changed after revision 12
   kato config diff 12 15                        What was changed from revision 12 to 15
-  kato config diff --exit-code 12 || echo changed")]
+  kato config diff --exit-code 12               Exit code 1 where something was changed")]
 pub struct DiffArgs {
-    /// Exit with 1 where something differs
+    /// Exit with 1 where something differs; a failure has another code then
     #[arg(long)]
     exit_code: bool,
     #[command(flatten)]
@@ -33,6 +33,11 @@ pub struct DiffArgs {
 
 /// Show it.
 pub async fn run(context: &Context, args: &DiffArgs) -> Result<Exit> {
+    let shown = show(context, args).await;
+    shown.map_err(|error| if args.exit_code { error.without_answer() } else { error })
+}
+
+async fn show(context: &Context, args: &DiffArgs) -> Result<Exit> {
     let config = open(context).await?;
     let diff = config.diff(args.from, args.to).await.map_err(problem::tree)?;
     match args.format.format() {

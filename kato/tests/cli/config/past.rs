@@ -154,6 +154,12 @@ fn a_difference_is_a_line_for_the_old_value_and_one_for_the_new() {
     ---- stderr
     Nothing differs
     ");
+    assert_eq!(config(&node, "diff --exit-code 7").code(), 4);
+    // 1 is an answer there, and no failure.
+    let empty = Machine::new();
+    assert_eq!(config(&empty, "diff 1").code(), 1);
+    let failed = config(&empty, "diff --exit-code 1");
+    assert!(failed.code() == 2 && failed.stderr().starts_with("kato: "), "{failed}");
     assert_eq!(
         config(&node, "diff -j 2 3").json(),
         json!({"from": 2, "to": 3, "differences": [{"scope": {"node": "one"}, "path": "fence/max_containers", "new": 8}]})
@@ -262,11 +268,12 @@ fn what_stands_in_the_way_of_going_back_is_named() {
     kato: x a/b cannot be set, since x/a is set and has to stay
     hint: kato config get x a
     ");
-    insta::assert_snapshot!(unchanged(&node, || config(&node, "rollback 3")), @"
+    insta::assert_snapshot!(unchanged(&node, || config(&node, "rollback 2")), @"
     exit: 0
     ---- stderr
-    Nothing to do: all is as it was at revision 3
+    Nothing to do: all is as it was at revision 2
     ");
+    assert_eq!(unchanged(&node, || config(&node, "rollback 3")).code(), 4);
     insta::assert_snapshot!(config(&node, "rollback 1 x a"), @r#"
     exit: 0
     ---- stdout
