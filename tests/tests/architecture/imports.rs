@@ -58,13 +58,6 @@ const HTTP: &[&str] = &["axum", "hyper", "http", "httparse"];
 
 const FENCE: &[Module] = &[
     Module {
-        name: "chain",
-        modules: &[],
-        crates: &[],
-        never: IO,
-    },
-    FAULT,
-    Module {
         name: "container",
         modules: &[],
         crates: &["fence_init"],
