@@ -48,7 +48,11 @@ fn put_aside(log: &Path, limit: u64) -> io::Result<()> {
     }
     let mut aside = log.as_os_str().to_owned();
     aside.push(".1");
-    fs::copy(log, aside)?;
+    match fs::copy(log, &aside) {
+        // Room is worth more than old lines: what fills the disk may be this very log.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => fs::remove_file(&aside)?,
+        copied => drop(copied?),
+    }
     OpenOptions::new().write(true).open(log)?.set_len(0)
 }
 

@@ -95,14 +95,21 @@ fn with_store(error: &Store, message: String) -> Error {
         Store::Denied { .. } => Error::failed(message).hint("run the command as root"),
         Store::NewerFormat { .. } => Error::failed(message).hint("update this node"),
         Store::Unavailable { .. } | Store::Busy { .. } | Store::Closed => Error::unreachable(message),
+        Store::Corrupt { place, .. } => Error::failed(message).hint(damaged(place)),
         // Nothing but its size can be wrong with what the tree asks for.
         Store::Refused { .. } => Error::refused(message),
-        Store::Corrupt { .. }
-        | Store::Failed { .. }
-        | Store::Compacted { .. }
-        | Store::Ahead { .. }
-        | Store::NoLease { .. } => Error::failed(message),
+        Store::Failed { .. } | Store::Compacted { .. } | Store::Ahead { .. } | Store::NoLease { .. } => {
+            Error::failed(message)
+        }
     }
+}
+
+/// What to do about a damaged store. Nothing is written to it, so whatever can be saved of it still can.
+pub fn damaged(place: &str) -> String {
+    format!(
+        "put a good copy of {place} back, or move it and its -wal and -shm away, \
+         then: kato node setup micro; kato data import FILE"
+    )
 }
 
 /// The known key that is meant where one was given for a node alone and without its component.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection;
@@ -146,6 +147,13 @@ impl Slot {
             path: &self.path,
         };
         let result = work(&mut open);
+        if let Err(Error::Corrupt { .. }) = &result
+            && let Some((connection, _)) = &self.open
+        {
+            // What is damaged is left as it is: closing must not write the log into it. Where even this cannot be set,
+            // closing does what it can.
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
         if let Err(Error::Corrupt { .. } | Error::Unavailable { .. } | Error::Denied { .. }) = &result {
             self.open = None;
         }
