@@ -446,6 +446,10 @@ impl Link {
 
     /// Forget the process a while after its end was told, once nobody reads its output any more.
     fn collect_later(&self, process: Arc<Process>) {
+        // How main ended is for the supervisor, who may not be able to write it down for a while.
+        if process.id == ProcessId::main() {
+            return;
+        }
         let link = self.clone();
         let stop = self.inner.stop.clone();
         tokio::spawn(async move {

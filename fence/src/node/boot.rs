@@ -1,9 +1,13 @@
-//! Whether this fence is the first since the machine was started: a mark in the run directory, which a boot empties,
-//! is not there yet.
+//! Whether this fence is the first since the machine was started: a mark in the run directory, with the kernel's boot
+//! id, is not there yet or of another boot.
 //!
-//! The kernel's boot id would not do: it is the same for a container that is a machine of its own and is restarted.
+//! Neither would do alone: a node below a root of its own has a run directory that a boot does not empty, and the boot
+//! id of a container that is a machine of its own stays the same when that is restarted.
 
+use std::io;
 use std::path::{Path, PathBuf};
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The mark.
 pub(super) struct Boot {
@@ -21,12 +25,16 @@ impl Boot {
     /// Whether no fence was ready since the machine was started. Where that cannot be told, one was: containers that
     /// run are looked at in any case.
     pub(super) fn is_first_start(&self) -> bool {
-        matches!(self.mark.try_exists(), Ok(false))
+        match (std::fs::read_to_string(&self.mark), std::fs::read_to_string(BOOT_ID)) {
+            (Ok(mark), Ok(now)) => mark != now,
+            (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
+            (Ok(_), Err(_)) => false,
+        }
     }
 
     /// From now on this fence is not the first.
-    pub(super) fn note(&self) -> std::io::Result<()> {
-        std::fs::write(&self.mark, "")
+    pub(super) fn note(&self) -> io::Result<()> {
+        std::fs::write(&self.mark, std::fs::read_to_string(BOOT_ID)?)
     }
 }
 
@@ -41,5 +49,7 @@ mod tests {
         assert!(boot.is_first_start());
         boot.note().unwrap();
         assert!(!Boot::of(directory.path()).is_first_start());
+        std::fs::write(directory.path().join("started"), "another boot\n").unwrap();
+        assert!(boot.is_first_start());
     }
 }

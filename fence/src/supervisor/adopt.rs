@@ -44,26 +44,35 @@ impl Supervisor {
 
     /// Try again to take over what could not be.
     pub(super) fn adopt_again(&self) {
-        let records = std::mem::take(&mut *self.unadopted());
+        // Each stays in the list until it is in the table, so that its handle is nobody else's at any moment.
+        let records = self.unadopted().clone();
         for record in records {
-            self.adopt_or_keep(record);
+            self.try_to_adopt(record);
         }
     }
 
     pub(super) fn adopt_or_keep(&self, record: Record) {
+        self.unadopted().push(record.clone());
+        self.try_to_adopt(record);
+    }
+
+    fn try_to_adopt(&self, record: Record) {
         let now = Instant::now();
         let subject = Subject::Record(record.handle.to_string());
         if !self.repairs().is_due(&subject, now) {
-            return self.unadopted().push(record);
+            return;
         }
-        match self.adopt_record(record.clone()) {
-            Ok(()) => self.repairs().done(&subject),
+        let (handle, instance) = (record.handle.clone(), record.instance.clone());
+        match self.adopt_record(record) {
+            Ok(()) => {
+                self.unadopted().retain(|record| record.instance != instance);
+                self.repairs().done(&subject);
+            }
             Err(error) => {
                 let why = error.chain();
-                tracing::error!(handle = %record.handle, error = why, "could not take over a container; will try again");
-                let what = format!("container {} could not be taken over", record.handle);
+                tracing::error!(%handle, error = why, "could not take over a container; will try again");
+                let what = format!("container {handle} could not be taken over");
                 self.repairs().failed(&subject, now, what, why);
-                self.unadopted().push(record);
             }
         }
     }

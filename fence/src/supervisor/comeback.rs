@@ -19,18 +19,21 @@ impl Supervisor {
     /// Note of every active container that it is to come back; comparing brings it back. For a fence that is the first
     /// since the machine was started, after [`Supervisor::adopt`].
     pub async fn machine_was_started(&self) -> Result<()> {
+        let mut noted = Ok(());
         for entry in self.entries() {
-            let was_active = {
-                let record = entry.record();
-                record.state == State::Active && record.pid != 0
-            };
-            if was_active {
-                let inventory = &self.parts().inventory;
-                entry.change(inventory, |record| record.comes_back = true).await?;
-                fault::point("comeback/noted");
+            {
+                let mut record = entry.record();
+                if record.state != State::Active || record.pid == 0 {
+                    continue;
+                }
+                // It comes back also where that cannot be written now.
+                record.comes_back = true;
             }
+            let written = entry.change(&self.parts().inventory, |_| ()).await;
+            fault::point("comeback/noted");
+            noted = noted.and(written);
         }
-        Ok(())
+        noted
     }
 
     /// Start a container again that ended with the machine, as far as it does not run; the caller holds its life. Says
@@ -64,11 +67,11 @@ impl Supervisor {
                 self.run_first_process(entry, &ContainerId(seen.id.0.clone())).await?;
                 fault::point("comeback/first-process-runs");
             }
+            let connected = entry.link.connected().await;
+            connected.map_err(|error| init_failed(&entry.handle, error))?;
             if !entry.record().ports.is_empty() {
                 self.apply_forwards().await?;
             }
-            let connected = entry.link.connected().await;
-            connected.map_err(|error| init_failed(&entry.handle, error))?;
             let (started, command) = {
                 let record = entry.record();
                 (record.started, record.main.command.clone())

@@ -104,6 +104,7 @@ impl Supervisor {
         entry
             .change(&self.parts().inventory, |record| {
                 record.state = State::Stopped;
+                record.comes_back = false;
                 if record.started {
                     record.main.exit_status = main.map(crate::init::Exit::status);
                 }
@@ -182,7 +183,11 @@ impl Supervisor {
                 Ok(())
             }
             Err(error) => {
-                let undone = |record: &mut Record| (record.started, record.main) = (false, before);
+                let undone = |record: &mut Record| {
+                    // One that comes back is to run main whenever it can.
+                    record.started = record.comes_back;
+                    record.main = before;
+                };
                 entry.change(inventory, undone).await?;
                 fault::point("start/undone");
                 Err(error)

@@ -82,6 +82,10 @@ impl Supervisor {
                 continue;
             }
             let record = entry.record();
+            // Until it is back its address may be another container's.
+            if record.comes_back && !entry.link.is_connected() {
+                continue;
+            }
             let (Ok(address), Ok(via)) = (record.ip.parse::<Ipv4Addr>(), record.gateway.parse::<Ipv4Addr>()) else {
                 continue;
             };

@@ -4,7 +4,8 @@
 //! until a signal ends it.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fence_init::frame::{self, Decoder, Frame};
@@ -18,10 +19,11 @@ use tokio::net::UnixStream;
 /// who connects.
 pub(super) fn on_start(spec: &engine::ContainerSpec) -> i32 {
     if let Some(mount) = spec.mounts.iter().find(|mount| mount.target == RUN_DIR) {
-        let socket = Path::new(&mount.source).join(SOCKET_NAME);
+        let directory = PathBuf::from(&mount.source);
         tokio::spawn(async move {
             let mut init = Pretended::default();
-            while let Some(mut stream) = connect(&socket).await {
+            let born_in = inode(&directory);
+            while let Some(mut stream) = connect(&directory, born_in).await {
                 let _ = init.serve(&mut stream).await;
             }
         });
@@ -29,15 +31,19 @@ pub(super) fn on_start(spec: &engine::ContainerSpec) -> i32 {
     std::process::id() as i32
 }
 
-/// Connect, or give up once the container's directory is gone.
-async fn connect(socket: &Path) -> Option<UnixStream> {
-    loop {
-        match UnixStream::connect(socket).await {
+/// Connect, or give up once the container's directory is gone or another one.
+async fn connect(directory: &Path, born_in: Option<u64>) -> Option<UnixStream> {
+    while born_in.is_some() && inode(directory) == born_in {
+        match UnixStream::connect(directory.join(SOCKET_NAME)).await {
             Ok(stream) => return Some(stream),
-            Err(_) if !socket.parent().is_some_and(Path::exists) => return None,
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
         }
     }
+    None
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|metadata| metadata.ino())
 }
 
 #[derive(Default)]

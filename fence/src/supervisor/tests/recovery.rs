@@ -4,6 +4,7 @@ use engine::{ContainerId, Labels};
 
 use super::super::{LABEL_INSTANCE, LABEL_NODE, Problem};
 use super::*;
+use crate::container::Handle;
 use crate::inventory::Record;
 
 const PORT: PortMapping = PortMapping {
@@ -356,27 +357,38 @@ async fn what_cannot_be_done_to_a_lost_container_is_refused() {
     ));
 }
 
-#[tokio::test]
-async fn what_was_active_when_the_machine_ended_comes_back_and_what_was_stopped_does_not() {
-    let node = Node::new();
-    let web = node
-        .supervisor
-        .create(ContainerSpec {
-            start: true,
-            ..named("web")
-        })
-        .await
-        .unwrap();
-    let idle = node.supervisor.create(named("idle")).await.unwrap();
-    node.supervisor.stop(&idle.handle, true).await.unwrap();
+/// The machine was switched off and on: nothing runs, and what was in memory is gone. The next fence, adopted.
+async fn rebooted(node: &Node) -> Supervisor {
     for entry in node.supervisor.entries() {
         entry.link.close();
-    }
-    for info in [&web, &idle] {
-        node.engine.exit(&ContainerId(info.engine_id.clone()), 255);
+        node.engine.exit(&ContainerId(entry.record().engine_id.clone()), 255);
+        std::fs::rename(&entry.directory, node.dir.path().join(format!("was-{}", entry.handle))).unwrap();
     }
     let next = node.restarted().await;
     next.machine_was_started().await.unwrap();
+    next
+}
+
+fn started(handle: &str) -> ContainerSpec {
+    ContainerSpec {
+        start: true,
+        ..named(handle)
+    }
+}
+
+fn main_runs(supervisor: &Supervisor, handle: &Handle) -> bool {
+    let entry = supervisor.entry(handle).unwrap();
+    let main = entry.link.process(&ProcessId::main());
+    main.is_some_and(|main| main.exit().is_none())
+}
+
+#[tokio::test]
+async fn what_was_active_when_the_machine_ended_comes_back_and_what_was_stopped_does_not() {
+    let node = Node::new();
+    let web = node.supervisor.create(started("web")).await.unwrap();
+    let idle = node.supervisor.create(named("idle")).await.unwrap();
+    node.supervisor.stop(&idle.handle, true).await.unwrap();
+    let next = rebooted(&node).await;
     node.engine.fail_at(Step::Start, 1);
     next.reconcile().await.unwrap();
     let told = problems(&next).await;
@@ -386,17 +398,8 @@ async fn what_was_active_when_the_machine_ended_comes_back_and_what_was_stopped_
         State::Active,
         "it is about to come back"
     );
-    compared_until(&next, "it is back", async || {
-        problems(&next).await.is_empty()
-            && node
-                .engine
-                .inspect(&ContainerId(web.engine_id.clone()))
-                .await
-                .unwrap()
-                .pid
-                != 0
-    })
-    .await;
+    compared_until(&next, "it is back", async || main_runs(&next, &web.handle)).await;
+    until("nothing is left to do", async || problems(&next).await.is_empty()).await;
     assert!(next.info(&web.handle).await.unwrap().started);
     assert_eq!(next.info(&idle.handle).await.unwrap().state, State::Stopped);
     // Noted once more, as by a fence that was killed before it could note the boot: nothing happens to what runs.
@@ -405,4 +408,32 @@ async fn what_was_active_when_the_machine_ended_comes_back_and_what_was_stopped_
     next.reconcile().await.unwrap();
     assert_eq!(node.engine.calls(Step::Start), starts);
     assert!(next.entries().iter().all(|entry| !entry.record().comes_back));
+}
+
+#[tokio::test]
+async fn a_main_process_comes_back_though_the_way_there_is_rough() {
+    let node = Node::new();
+    let with_port = ContainerSpec {
+        ports: vec![PORT],
+        ..started("web")
+    };
+    let web = node.supervisor.create(with_port).await.unwrap();
+    let next = rebooted(&node).await;
+    assert!(node.firewall.forwards().is_empty() || next.apply_forwards().await.is_ok());
+    assert_eq!(
+        node.firewall.forwards(),
+        [],
+        "its old address may be another container's"
+    );
+    // Its first process runs, its ports cannot be led there, and its first process has connected all the same.
+    node.firewall.refuse(true);
+    let _ = next.reconcile().await;
+    let entry = next.entry(&web.handle).unwrap();
+    until("its first process is there", async || entry.link.is_connected()).await;
+    next.settle_main(&entry).await.unwrap();
+    node.firewall.refuse(false);
+    compared_until(&next, "main is back", async || main_runs(&next, &web.handle)).await;
+    until("nothing is left to do", async || problems(&next).await.is_empty()).await;
+    assert!(next.info(&web.handle).await.unwrap().started);
+    assert_eq!(node.firewall.forwards().len(), 1);
 }
