@@ -8,9 +8,9 @@
 mod copies;
 #[cfg(test)]
 mod damage_tests;
-mod rebuild;
 #[cfg(test)]
 mod fixture_tests;
+mod rebuild;
 mod record;
 mod reserve;
 mod store;
