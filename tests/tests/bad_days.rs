@@ -3,7 +3,7 @@
 //! What fence does meanwhile over a socket that misbehaves is in `engine_outage`.
 
 use serde_json::Value;
-use tests::harness::{LIMIT, Machine, until};
+use tests::harness::{LIMIT, Machine, base_image, until};
 
 type Story = anyhow::Result<()>;
 
@@ -121,5 +121,43 @@ fn what_somebody_does_at_dockers_own_controls_is_noticed() -> Story {
     machine.kato(&["container", "start", "stopped"]).ok();
     main_pid(&machine, "stopped");
     machine.kato(&["container", "destroy", "removed"]).ok();
+    Ok(())
+}
+
+#[test]
+fn a_docker_whose_disk_is_full_refuses_what_is_new_and_keeps_the_rest() -> Story {
+    let machine = Machine::installed("full-docker");
+    let small = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", "/var/lib/docker"];
+    machine.run(&small).ok();
+    machine.kato(&["node", "setup", "micro"]).ok();
+    machine.load_image(&base_image());
+    let main = started(&machine, "web");
+    let filled = machine.kato(&[
+        "container",
+        "run",
+        "web",
+        "--",
+        "dd",
+        "if=/dev/zero",
+        "of=/fill",
+        "bs=64k",
+    ]);
+    assert!(filled.err().contains("No space left"), "{}", filled.err());
+
+    let failed = machine.kato(&["container", "create", "--handle", "during"]);
+    assert_ne!(failed.code, 0);
+    assert!(failed.err().contains("no space left"), "{}", failed.err());
+    let said = machine
+        .kato(&["container", "run", "web", "--", "echo", "meanwhile"])
+        .ok();
+    assert_eq!(said, "meanwhile\n");
+
+    machine.kato(&["container", "run", "web", "--", "rm", "/fill"]).ok();
+    all_is_well(&machine);
+    assert_eq!(main_pid(&machine, "web"), main);
+    until("nothing is left of the create that failed", LIMIT, || {
+        let all = machine.run(&["docker", "ps", "-aq"]).ok();
+        (all.lines().count() == 1).then_some(())
+    });
     Ok(())
 }
