@@ -170,7 +170,8 @@ async fn too_much_memory_is_told() {
             spec.limits.memory_bytes = Some(8 * MIB);
             let id = bench.started("hungry", &spec).await;
             let ended = bench.until(&id, ContainerState::Exited).await;
-            assert_eq!((ended.oom_killed, ended.exit_code), (true, Some(137)));
+            // Docker's own flag is left out: it is set only where Docker hears of the kill before it hears of the end.
+            assert_eq!(ended.exit_code, Some(137));
             let told = async {
                 loop {
                     match events.next().await.unwrap().unwrap().kind {
