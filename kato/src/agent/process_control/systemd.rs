@@ -487,7 +487,13 @@ mod tests {
         assert_eq!(SystemdUnits::default().start(launch).await.unwrap(), process);
         let second = SystemdUnits::default();
         let (end, asked) = tokio::join!(second.ended(&process), async {
-            sleep(LOOK).await;
+            // An end before it was asked whose process it is would be nobody's to tell.
+            let known = async {
+                while !second.units().contains_key(&process) {
+                    sleep(LOOK).await;
+                }
+            };
+            timeout(ANSWER, known).await.unwrap();
             OwnProcesses::default().ask(&process, Ask::Die).await
         });
         asked.unwrap();
