@@ -61,7 +61,8 @@ impl Supervisor {
         let inventory = &self.parts().inventory;
         if let Some(seen) = seen {
             if seen.state == ContainerState::Running {
-                self.know_first_process(entry).await?;
+                // Nothing was started anew, or this is a further try.
+                self.adopt_first_process(entry).await?;
             } else {
                 tracing::info!(handle = %entry.handle, "starting a container again that ended with the machine");
                 self.run_first_process(entry, &ContainerId(seen.id.0.clone())).await?;
@@ -82,16 +83,5 @@ impl Supervisor {
             }
         }
         entry.change(inventory, |record| record.comes_back = false).await
-    }
-
-    /// A first process that runs although it should have ended: nothing was started anew, or this is the second try.
-    async fn know_first_process(&self, entry: &Arc<Entry>) -> Result<()> {
-        let id = ContainerId(entry.record().engine_id.clone());
-        let seen = self.parts().engine.inspect(&id).await;
-        let seen = seen.map_err(|source| self.engine_failed("look at the container", entry, source))?;
-        if seen.pid == entry.record().pid {
-            return Ok(());
-        }
-        self.note_first_process(entry, seen).await
     }
 }

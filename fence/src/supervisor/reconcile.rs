@@ -144,11 +144,12 @@ impl Supervisor {
         entry.change(&self.parts().inventory, found).await
     }
 
-    async fn adopt_first_process(&self, entry: &Arc<Entry>) -> Result<()> {
+    /// The first process that the engine says runs is the recorded one.
+    pub(super) async fn adopt_first_process(&self, entry: &Arc<Entry>) -> Result<()> {
         let id = ContainerId(entry.record().engine_id.clone());
         let seen = self.parts().engine.inspect(&id).await;
         let seen = seen.map_err(|source| self.engine_failed("look at the container", entry, source))?;
-        if seen.state != ContainerState::Running || seen.pid == 0 {
+        if seen.state != ContainerState::Running || seen.pid == 0 || seen.pid == entry.record().pid {
             return Ok(());
         }
         tracing::info!(handle = %entry.handle, pid = seen.pid, "taking over a first process that is not recorded");

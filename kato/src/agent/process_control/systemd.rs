@@ -88,8 +88,6 @@ trait Service {
     fn exec_main_status(&self) -> zbus::Result<i32>;
     #[zbus(property(emits_changed_signal = "false"))]
     fn exec_main_start_timestamp_monotonic(&self) -> zbus::Result<u64>;
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn result(&self) -> zbus::Result<String>;
 }
 
 /// Whether this node's processes are units: systemd runs here, the node is the machine's own, its agent's unit is there.
