@@ -10,8 +10,8 @@ mod lock;
 use std::sync::Arc;
 
 use cluster::config::{Config, Live};
+use cluster::nodes;
 use cluster::service;
-use cluster::store::sqlite::SqliteStore;
 use engine::docker::{Docker, Timeouts};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
@@ -59,8 +59,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let _only_one = lock::take_soon(&paths.fence_run().join("fence.lock")).await?;
 
     // Lazy: with the tree gone, what was last seen of it does.
-    let store = SqliteStore::lazy(&paths.tree_db());
-    let config = Config::new(Arc::new(store), settings.node.name.clone());
+    let store = nodes::lazy_tree(&paths, &settings.node);
+    let config = Config::new(store, settings.node.name.clone());
     let live = config.watch(&paths.fence_config_cache()).await.map_err(Error::Config)?;
     let first = live.current();
 

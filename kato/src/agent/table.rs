@@ -48,6 +48,8 @@ pub fn log_file(paths: &Paths, process: Process) -> PathBuf {
 fn unit(process: Process) -> String {
     match process {
         Process::Agent => systemd::AGENT_UNIT.to_owned(),
+        // "config.service" would say nothing of whose it is.
+        Process::Config => "kato-config.service".to_owned(),
         Process::Docker | Process::Fence => format!("{process}.service"),
     }
 }
@@ -63,7 +65,7 @@ fn entry(process: Process, paths: &Paths, node: &NodeFile) -> Option<Entry> {
     let log = log_file(paths, process);
     let (launch, probe): (Option<Launch>, Arc<dyn Probe>) = match process {
         // The agent does not look after itself.
-        Process::Agent => return None,
+        Process::Agent | Process::Config => return None,
         Process::Docker => {
             let engine = docker_api::Engine::new(&node.docker.socket, DockerProbe::BOUND);
             let pid_file = node.docker.managed.then(|| docker_pid_file(paths));

@@ -114,6 +114,7 @@ fn print(context: &Context, info: &Info) -> Result<()> {
             "kind",
             match info.kind {
                 Kind::Micro => "micro cloud (one node)".to_owned(),
+                Kind::Cluster => "node of a cluster".to_owned(),
             },
         ),
         ("roles", names(&info.roles.assigned)),

@@ -30,6 +30,9 @@ pub struct NodeFile {
     pub roles: Vec<Role>,
     /// The container engine of this node.
     pub docker: DockerSettings,
+    /// The cluster it belongs to; there is one where `kind` is [`Kind::Cluster`], and only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Membership>,
 }
 
 /// What kind of cloud a node belongs to.
@@ -38,6 +41,18 @@ pub struct NodeFile {
 pub enum Kind {
     /// A cloud of one node; the tree is in SQLite.
     Micro,
+    /// One of the nodes of a cluster; the tree is in etcd.
+    Cluster,
+}
+
+/// The cluster that a node belongs to, or asks to belong to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// Where the core's agent answers: `host:port`.
+    pub core: String,
+    /// The SHA-256 of the cluster's CA certificate (DER), in lower-case hex. Nothing signed by another is believed.
+    pub ca: String,
 }
 
 /// What a node does.
@@ -46,6 +61,10 @@ pub enum Kind {
 pub enum Role {
     /// The agent; every node has it.
     Base,
+    /// The cluster's CA, its first member of the config store, the door for nodes that join.
+    Core,
+    /// A further member of the config store.
+    Config,
     /// Containers: Docker and fence.
     Dea,
 }
@@ -78,6 +97,7 @@ impl NodeFile {
             kind: Kind::Micro,
             roles: vec![Role::Base, Role::Dea],
             docker,
+            cluster: None,
         }
     }
 

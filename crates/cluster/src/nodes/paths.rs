@@ -63,6 +63,26 @@ impl Paths {
         self.kato_lib().join("tree.db")
     }
 
+    /// Keys and certificates of a cluster's node, and of the core its CA: `/var/lib/kato/pki`.
+    pub fn pki(&self) -> PathBuf {
+        self.kato_lib().join("pki")
+    }
+
+    /// What a member of the config store keeps, with its settings in `etcd.yml`: `/var/lib/kato/etcd`.
+    pub fn etcd(&self) -> PathBuf {
+        self.kato_lib().join("etcd")
+    }
+
+    /// Where the config store's members answer, as this node last heard.
+    pub fn endpoints_file(&self) -> PathBuf {
+        self.kato_lib().join("endpoints.json")
+    }
+
+    /// An administrator's credential, where this node has one.
+    pub fn credential_file(&self) -> PathBuf {
+        self.etc().join("credential.yml")
+    }
+
     /// The agent's socket.
     pub fn agent_socket(&self) -> PathBuf {
         self.kato_run().join("agent.sock")

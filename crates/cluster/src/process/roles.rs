@@ -13,6 +13,8 @@ use crate::nodes::Role;
 pub enum Process {
     /// `kato agent`, which looks after the others.
     Agent,
+    /// etcd, a member of the cluster's config store.
+    Config,
     /// The container engine.
     Docker,
     /// The daemon that owns the node's containers.
@@ -31,29 +33,31 @@ pub struct UnknownRole(pub String);
 
 impl Process {
     /// All processes, in the order of starting.
-    pub const ALL: [Process; 3] = [Process::Agent, Process::Docker, Process::Fence];
+    pub const ALL: [Process; 4] = [Process::Agent, Process::Config, Process::Docker, Process::Fence];
 
     /// Its name, also that of its component in the tree and of its log.
     pub fn name(self) -> &'static str {
         match self {
             Process::Agent => "agent",
+            Process::Config => "config",
             Process::Docker => "docker",
             Process::Fence => "fence",
         }
     }
 
-    /// The role that has it.
-    pub fn role(self) -> Role {
+    /// The roles that have it.
+    pub fn roles(self) -> &'static [Role] {
         match self {
-            Process::Agent => Role::Base,
-            Process::Docker | Process::Fence => Role::Dea,
+            Process::Agent => &[Role::Base],
+            Process::Config => &[Role::Core, Role::Config],
+            Process::Docker | Process::Fence => &[Role::Dea],
         }
     }
 
     /// Those that should be ready before it is started.
     pub fn needs(self) -> &'static [Process] {
         match self {
-            Process::Agent | Process::Docker => &[],
+            Process::Agent | Process::Config | Process::Docker => &[],
             Process::Fence => &[Process::Docker],
         }
     }
@@ -78,12 +82,14 @@ impl FromStr for Process {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Role; 2] = [Role::Base, Role::Dea];
+    pub const ALL: [Role; 4] = [Role::Base, Role::Core, Role::Config, Role::Dea];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Role::Base => "base",
+            Role::Core => "core",
+            Role::Config => "config",
             Role::Dea => "dea",
         }
     }
@@ -110,7 +116,7 @@ impl FromStr for Role {
 pub fn of_roles(roles: &[Role]) -> Vec<Process> {
     Process::ALL
         .into_iter()
-        .filter(|process| roles.contains(&process.role()))
+        .filter(|process| process.roles().iter().any(|role| roles.contains(role)))
         .collect()
 }
 
@@ -160,6 +166,8 @@ mod tests {
     #[test]
     fn a_role_brings_its_processes() {
         assert_eq!(of_roles(&[Role::Base]), [Process::Agent]);
-        assert_eq!(of_roles(&[Role::Dea, Role::Base]), Process::ALL);
+        let micro = [Process::Agent, Process::Docker, Process::Fence];
+        assert_eq!(of_roles(&[Role::Dea, Role::Base]), micro);
+        assert_eq!(of_roles(&[Role::Core, Role::Config]), [Process::Config]);
     }
 }

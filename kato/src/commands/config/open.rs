@@ -1,8 +1,7 @@
 //! The config tree of this node, for a command.
 
 use cluster::config::Config;
-use cluster::nodes::{Kind, NodeFile};
-use cluster::store::sqlite::SqliteStore;
+use cluster::nodes::{Access, NodeFile, open_tree};
 
 use super::problem;
 use crate::commands::Context;
@@ -11,10 +10,6 @@ use crate::error::Result;
 /// Open the tree this node uses. Where there is none, nothing is made.
 pub async fn open(context: &Context) -> Result<Config> {
     let node = NodeFile::load(&context.paths)?;
-    let store = match node.kind {
-        Kind::Micro => SqliteStore::open(&context.paths.tree_db())
-            .await
-            .map_err(problem::store)?,
-    };
-    Ok(Config::new(std::sync::Arc::new(store), node.name))
+    let store = open_tree(&context.paths, &node, Access::Administrator).await;
+    Ok(Config::new(store.map_err(problem::store)?, node.name))
 }

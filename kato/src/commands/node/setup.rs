@@ -95,8 +95,8 @@ async fn micro(context: &Context, args: &MicroArgs) -> Result<Exit> {
 
 /// A node that was set up before.
 fn present(node: NodeFile, args: &MicroArgs) -> Result<NodeFile> {
-    match node.kind {
-        Kind::Micro => {}
+    if node.kind == Kind::Cluster {
+        return Err(Error::refused("this machine is a node of a cluster already").hint("kato node detach"));
     }
     let other = |what: &str, is: &str, given: &str| {
         Err(Error::refused(format!(

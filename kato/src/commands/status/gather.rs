@@ -1,12 +1,10 @@
 //! Asks the agent, fence, Docker and the tree how they are, all at once and none for long.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::config::{Config, KeyPath, Scope};
-use cluster::nodes::{NodeFile, Paths};
+use cluster::nodes::{Access, NodeFile, Paths, open_tree};
 use cluster::process::{Observed, Process, Wanted};
-use cluster::store::sqlite::SqliteStore;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -79,10 +77,8 @@ async fn report(paths: &Paths, node: &NodeFile) -> Result<Seen> {
 /// What the tree has now, or why it cannot be read.
 async fn tree(paths: &Paths, node: &NodeFile) -> std::result::Result<Tree, String> {
     let read = async {
-        let store = SqliteStore::open(&paths.tree_db())
-            .await
-            .map_err(|error| chain(&error))?;
-        let config = Config::new(Arc::new(store), node.name.clone());
+        let store = open_tree(paths, node, Access::Node).await;
+        let config = Config::new(store.map_err(|error| chain(&error))?, node.name.clone());
         let layers = config.layers().await.map_err(|error| chain(&error))?;
         let image = KeyPath::parse("fence/docker/image").map_err(|error| chain(&error))?;
         let image = layers
