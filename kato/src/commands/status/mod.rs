@@ -1,8 +1,10 @@
 //! `kato status`: whether everything on the node is in order, and what is not.
 //!
 //! [`gather`] asks everybody at once, each with a bound, so that a part that is down or hangs costs no more than
-//! that; [`model`] is what they said, [`judge`] what follows from it, [`text`] is how people read it.
+//! that; [`model`] is what they said, [`judge`] what follows from it, [`disk`] the tree's own room, [`text`] is how people
+//! read it.
 
+mod disk;
 mod gather;
 mod judge;
 mod model;
@@ -18,8 +20,8 @@ use crate::ui::{Format, FormatArgs};
 /// Show what runs on this node and whether all is in order
 ///
 /// The exit code is 0 where all is in order, and 1 where it is not: a process that should run does not, or does not
-/// answer; Docker is away; the image is missing; the configuration cannot be read or followed. What was stopped on
-/// purpose is in order.
+/// answer; Docker is away; the image is missing; the configuration cannot be read or followed; a disk is full. What was
+/// stopped on purpose is in order.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +44,7 @@ struct Document {
 /// Show the status.
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     let mut node = gather::node(&context.paths).await?;
+    node.problems.extend(disk::shortage(&context.paths.kato_lib()));
     if args.all {
         node.add_roles_not_here();
     }

@@ -4,29 +4,31 @@ use super::model::Node;
 use crate::commands::process;
 use crate::error::Result;
 use crate::fence_api::wire::ImageStatus;
-use crate::ui::Ui;
+use crate::ui::{Ui, plain};
 
 /// Print the status of a node.
 pub fn print(ui: &Ui, node: &Node) -> Result<()> {
+    let line = |text: &str| ui.line(&plain(text));
     let roles = node.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ");
-    ui.line(&format!("{} ({roles})\n", node.node))?;
+    line(&format!("{} ({roles})", node.node))?;
+    line("")?;
     ui.table(&process::table(&node.processes))?;
-    ui.line("")?;
+    line("")?;
     for (name, value) in facts(node) {
-        ui.line(&format!("{name:<11} {value}"))?;
+        line(&format!("{name:<11} {value}"))?;
     }
-    ui.line("")?;
+    line("")?;
     for warning in &node.warnings {
-        ui.line(&format!("note: {warning}"))?;
+        line(&format!("note: {warning}"))?;
     }
     if node.problems.is_empty() {
-        return ui.line("All is in order.");
+        return line("All is in order.");
     }
-    ui.line("Not in order:")?;
+    line("Not in order:")?;
     for problem in &node.problems {
-        ui.line(&format!("- {}", problem.problem))?;
+        line(&format!("- {}", problem.problem))?;
         if !problem.hint.is_empty() {
-            ui.line(&format!("  hint: {}", problem.hint))?;
+            line(&format!("  hint: {}", problem.hint))?;
         }
     }
     Ok(())
