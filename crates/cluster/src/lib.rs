@@ -2,8 +2,10 @@
 //!
 //! * [`store`] keeps revisioned keys: the [`store::Store`] trait, SQLite for a micro cloud, memory for tests.
 //! * [`config`] is the tree in our words: paths, the typed schema, layers, history, and the live view of one node.
-//! * [`nodes`] says where a node keeps its files and what it knows of itself before it can read the tree.
-//! * [`process`] has the rules of processes and roles, and how their states are told.
+//! * [`nodes`] says where a node keeps its files, what it knows of itself before it can read the tree, and what the
+//!   cluster knows of it.
+//! * [`realms`] has the groups of nodes that share values.
+//! * [`process`] has the rules of processes and roles, how their states are told, and orders to them.
 //! * [`service`] tells whoever started a daemon how it is.
 //!
 //! Nothing here starts a program or talks to an engine, and no type of a wrapped library crosses the boundary. The
@@ -13,5 +15,6 @@ pub mod config;
 pub mod files;
 pub mod nodes;
 pub mod process;
+pub mod realms;
 pub mod service;
 pub mod store;

@@ -60,7 +60,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
     // Lazy: with the tree gone, what was last seen of it does.
     let store = nodes::lazy_tree(&paths, &settings.node);
-    let config = Config::new(store, settings.node.name.clone());
+    let config = Config::for_node(store, settings.node.name.clone());
     let live = config.watch(&paths.fence_config_cache()).await.map_err(Error::Config)?;
     let first = live.current();
 

@@ -25,6 +25,8 @@ pub struct Config {
     pub(super) store: Arc<dyn Store>,
     node: Name,
     pub(super) schema: &'static Schema,
+    /// Whether secret values may be read from the store.
+    with_secrets: bool,
 }
 
 /// What came of a change.
@@ -56,6 +58,16 @@ impl Config {
             store,
             node,
             schema: Schema::standard(),
+            with_secrets: true,
+        }
+    }
+
+    /// As [`Config::new`], with no more than a node may read: secret values are not asked for, and are as if they were not
+    /// set.
+    pub fn for_node(store: Arc<dyn Store>, node: Name) -> Self {
+        Config {
+            with_secrets: false,
+            ..Config::new(store, node)
         }
     }
 
@@ -69,10 +81,14 @@ impl Config {
         self.schema
     }
 
-    /// All layers at one revision, secrets included.
+    /// All layers at one revision, with secrets where they may be read.
     pub async fn layers(&self) -> Result<Layers> {
+        let places: &[&str] = match self.with_secrets {
+            true => &[layers::SECRET, layers::CONFIG],
+            false => &[layers::CONFIG],
+        };
         let mut entries = Vec::new();
-        for prefix in [layers::SECRET, layers::CONFIG] {
+        for prefix in places {
             let range = self.store.range(prefix, Page::ALL).await;
             entries.extend(
                 range
@@ -104,9 +120,24 @@ impl Config {
             .nest(&self.schema.canonical(&target.address)))
     }
 
+    /// The layers to look at. Who may not read secrets sees the rest; to see secrets it takes the right to.
+    async fn layers_to_show(&self, secrets: Secrets) -> Result<Layers> {
+        match self.layers().await {
+            Err(Error::Store {
+                source: crate::store::Error::Denied { .. },
+                ..
+            }) if self.with_secrets && secrets == Secrets::Redacted => {
+                Config::for_node(Arc::clone(&self.store), self.node.clone())
+                    .layers()
+                    .await
+            }
+            layers => layers,
+        }
+    }
+
     /// The tree in which [`Config::get`] looks.
     pub async fn tree(&self, target: &Target, secrets: Secrets) -> Result<Tree> {
-        let layers = self.layers().await?;
+        let layers = self.layers_to_show(secrets).await?;
         let tree = match (&target.scope, target.own) {
             (scope, true) => layers.own(scope),
             (Scope::Cluster, false) => layers.effective(self.schema, &Scope::Node(self.node.clone())),
@@ -118,7 +149,12 @@ impl Config {
     /// What is effective for this node, defaults included; secrets are redacted.
     pub async fn effective(&self) -> Result<Tree> {
         let here = Scope::Node(self.node.clone());
-        Ok(self.shown(self.layers().await?.effective(self.schema, &here), Secrets::Redacted))
+        Ok(self.shown(
+            self.layers_to_show(Secrets::Redacted)
+                .await?
+                .effective(self.schema, &here),
+            Secrets::Redacted,
+        ))
     }
 
     /// Nothing is at `target`: the error that says so, with the nearest name.

@@ -160,6 +160,65 @@ async fn a_secret_is_kept_apart_and_shown_only_when_asked_for() {
     assert_eq!(store.range("secret/", Page::ALL).await.unwrap().entries, []);
 }
 
+/// A store that lets nobody read secrets.
+struct NoSecrets(MemoryStore);
+
+#[async_trait::async_trait]
+impl Store for NoSecrets {
+    async fn range(&self, prefix: &str, page: Page) -> crate::store::Result<crate::store::Range> {
+        if prefix.starts_with("secret/") {
+            return Err(crate::store::Error::Denied {
+                place: "here".into(),
+                source: "no".into(),
+            });
+        }
+        self.0.range(prefix, page).await
+    }
+
+    async fn txn(&self, txn: Txn) -> crate::store::Result<Outcome> {
+        self.0.txn(txn).await
+    }
+
+    async fn watch(&self, prefix: &str, after: u64) -> crate::store::Result<crate::store::Watch> {
+        self.0.watch(prefix, after).await
+    }
+
+    async fn compact(&self, through: u64) -> crate::store::Result<()> {
+        self.0.compact(through).await
+    }
+
+    async fn grant(&self, ttl: std::time::Duration) -> crate::store::Result<crate::store::LeaseId> {
+        self.0.grant(ttl).await
+    }
+
+    async fn keep_alive(&self, lease: crate::store::LeaseId) -> crate::store::Result<()> {
+        self.0.keep_alive(lease).await
+    }
+
+    async fn revoke(&self, lease: crate::store::LeaseId) -> crate::store::Result<()> {
+        self.0.revoke(lease).await
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_may_not_read_secrets_reads_all_else() {
+    let (store, admin) = new();
+    set(&admin, "fence", "docker/image", json!("a:1")).await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(NoSecrets(store));
+    let image = target("fence", "docker/image");
+    let node = Config::for_node(Arc::clone(&store), name("here"));
+    assert_eq!(node.get(&image).await.unwrap(), Some(json!("a:1")));
+    assert_eq!(
+        node.layers().await.unwrap().revision,
+        admin.layers().await.unwrap().revision
+    );
+    // Also who hoped for more; but what would change or reveal them fails.
+    let more = Config::new(store, name("here"));
+    assert_eq!(more.get(&image).await.unwrap(), Some(json!("a:1")));
+    assert!(more.get_with(&image, Secrets::Revealed).await.is_err());
+    assert!(more.layers().await.is_err());
+}
+
 #[tokio::test]
 async fn local_is_this_nodes_and_goes_before_the_clusters() {
     let (store, config) = new();

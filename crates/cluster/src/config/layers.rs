@@ -28,6 +28,8 @@ use crate::store::Revision;
 pub(super) const CONFIG: &str = "config/";
 /// All that is.
 pub(super) const SECRET: &str = "secret/";
+/// The realm that a node belongs to; written together with the node's record.
+const MEMBER: &str = "config/member/";
 /// Written with every change.
 pub(super) const HEAD: &str = "config/head";
 /// The newest format of the tree that this program knows.
@@ -62,7 +64,7 @@ impl Layers {
         for (key, value, revision) in entries {
             if key == HEAD {
                 layers.read_head(value, revision)?;
-            } else if let Some(node) = key.strip_prefix("config/member/") {
+            } else if let Some(node) = key.strip_prefix(MEMBER) {
                 if let (Ok(node), Ok(realm)) = (Name::new(node), serde_json::from_slice(value)) {
                     layers.members.insert(node, realm);
                 }
@@ -140,6 +142,11 @@ impl Layers {
         changed.trees.insert(scope.clone(), tree);
         changed
     }
+}
+
+/// The key that says which realm a node belongs to.
+pub(crate) fn member_key(node: &Name) -> String {
+    format!("{MEMBER}{node}")
 }
 
 /// The key under which a leaf is kept.

@@ -1,7 +1,7 @@
 //! The rules of processes and roles: which role has which processes, in which order, and how their states are told.
 //!
-//! Pure: nothing is started or looked at here. A node's agent acts by these rules and owns what it observes; kato and
-//! every other face of the cluster print it.
+//! Nothing is started or looked at here. A node's agent acts by these rules and owns what it observes; kato and every
+//! other face of the cluster print it. Orders from elsewhere (`orders`) are all that is kept in a store.
 //!
 //! ```text
 //!             start                 answers
@@ -13,7 +13,9 @@
 //! ```
 
 mod observed;
+mod orders;
 mod roles;
 
 pub use observed::{Observed, State, Wanted};
+pub use orders::{Answered, Order, OrderAction, give, orders_prefix, read_orders};
 pub use roles::{Process, UnknownProcess, UnknownRole, in_start_order, in_stop_order, of_roles};

@@ -16,7 +16,7 @@ pub mod kind;
 mod near;
 
 pub use kind::Kind;
-pub(super) use near::nearest;
+pub(crate) use near::nearest;
 
 /// What is shown in place of a secret value.
 pub const REDACTED: &str = "[redacted]";

@@ -1,0 +1,172 @@
+//! What a node says of itself: that it is alive, and how it is.
+//!
+//! ```text
+//! state/ID/alive    with a lease: there for as long as the node's agent says again and again that it is
+//! state/ID/report   how the node is, written when something changes and every [`REPORT_EVERY`]
+//! ```
+//!
+//! The node's agent alone writes both; everybody reads them. A node without `alive` is dead, or cut off, since about
+//! the time of its last report.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Role;
+use super::record::known_roles;
+use crate::config::Name;
+use crate::process::{Answered, Observed, Process};
+use crate::store::{Page, Result, Store};
+
+/// Where the states of nodes are.
+pub const STATE: &str = "state/";
+/// How long a node that says nothing more is held for alive.
+pub const ALIVE_FOR: Duration = Duration::from_secs(10);
+/// How often a node says that it is alive.
+pub const ALIVE_EVERY: Duration = Duration::from_secs(3);
+/// How often a node reports although nothing has changed.
+pub const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// The key of a node's sign of life.
+pub fn alive_key(id: Uuid) -> String {
+    format!("{STATE}{id}/alive")
+}
+
+/// The key of a node's report.
+pub fn report_key(id: Uuid) -> String {
+    format!("{STATE}{id}/report")
+}
+
+/// A node's sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// Since when its agent runs.
+    pub since: Timestamp,
+    /// Which start of its system that was.
+    pub boot: String,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its name as it goes by it now.
+    pub name: Name,
+    /// When it said so.
+    pub at: Timestamp,
+    /// The version of its agent.
+    pub version: String,
+    /// What it does now; of a later version's roles those that this version knows.
+    #[serde(deserialize_with = "known_roles")]
+    pub roles: Vec<Role>,
+    /// Its addresses, those that only it can use left out.
+    pub addresses: Vec<IpAddr>,
+    /// Its processes, the agent first; of a later version's those that this version knows.
+    #[serde(deserialize_with = "known_processes")]
+    pub processes: Vec<Observed>,
+    /// What became of the last order for each process.
+    #[serde(default, deserialize_with = "known_answers")]
+    pub orders: BTreeMap<Process, Answered>,
+    /// The revision of the configuration that it goes by: the agent, and fence where that runs.
+    pub config_revision: Option<u64>,
+    /// How many containers it has, where its fence said so.
+    #[serde(default)]
+    pub containers: Option<Containers>,
+    /// What else is not in order there, in words.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
+/// How many containers a node has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Containers {
+    /// Those whose processes may run.
+    pub active: u64,
+    /// Those that were stopped.
+    pub stopped: u64,
+    /// Those that are gone from the engine.
+    pub lost: u64,
+    /// The most it may have.
+    pub max: u64,
+}
+
+impl Report {
+    /// Whether it says the same, whenever it was said.
+    pub fn says_the_same(&self, other: &Report) -> bool {
+        Report {
+            at: other.at,
+            ..self.clone()
+        } == *other
+    }
+
+    /// What is seen of one process.
+    pub fn process(&self, process: Process) -> Option<&Observed> {
+        self.processes.iter().find(|seen| seen.process == process)
+    }
+}
+
+/// What the store has of a node's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Its sign of life, where it is alive.
+    pub alive: Option<Alive>,
+    /// Its last report, where it ever made one that can be read.
+    pub report: Option<Report>,
+}
+
+/// The states of all nodes.
+pub async fn states(store: &dyn Store) -> Result<HashMap<Uuid, State>> {
+    read(store, STATE).await
+}
+
+/// The state of one node.
+pub async fn state(store: &dyn Store, id: Uuid) -> Result<State> {
+    let mut found = read(store, &format!("{STATE}{id}/")).await?;
+    Ok(found.remove(&id).unwrap_or_default())
+}
+
+async fn read(store: &dyn Store, prefix: &str) -> Result<HashMap<Uuid, State>> {
+    let mut states: HashMap<Uuid, State> = HashMap::new();
+    for entry in store.range(prefix, Page::ALL).await?.entries {
+        let words = entry.key.strip_prefix(STATE).and_then(|rest| rest.split_once('/'));
+        let Some((Ok(id), what)) = words.map(|(id, what)| (Uuid::parse_str(id), what)) else {
+            continue;
+        };
+        let state = states.entry(id).or_default();
+        match what {
+            "alive" => state.alive = json(&entry.key, &entry.value),
+            "report" => state.report = json(&entry.key, &entry.value),
+            _ => {}
+        }
+    }
+    Ok(states)
+}
+
+/// What a node wrote, unless it cannot be read: one node must not hide the others.
+fn json<T: DeserializeOwned>(key: &str, value: &[u8]) -> Option<T> {
+    serde_json::from_slice(value)
+        .inspect_err(|error| tracing::warn!(key, %error, "what a node said of itself cannot be read"))
+        .ok()
+}
+
+fn known_processes<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Observed>, D::Error> {
+    let all = Vec::<Value>::deserialize(deserializer)?.into_iter();
+    let is_unknown = |name: &str| name.parse::<Process>().is_err();
+    all.filter(|seen| !seen["process"].as_str().is_some_and(is_unknown))
+        .map(|seen| serde_json::from_value(seen).map_err(de::Error::custom))
+        .collect()
+}
+
+fn known_answers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<Process, Answered>, D::Error> {
+    let all = BTreeMap::<String, Answered>::deserialize(deserializer)?.into_iter();
+    Ok(all
+        .filter_map(|(name, answer)| Some((name.parse().ok()?, answer)))
+        .collect())
+}
