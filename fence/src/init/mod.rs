@@ -7,17 +7,22 @@
 
 mod attachment;
 mod binary;
+mod control;
 mod error;
 #[cfg(test)]
 mod hostile_tests;
+mod lease;
 mod link;
 mod listener;
 mod output;
 mod process;
+#[cfg(test)]
+mod resume_tests;
 mod session;
 
-pub use attachment::{Attachment, InputSource, ProcessControl, Written};
+pub use attachment::Attachment;
 pub use binary::InitBinary;
+pub use control::{InputSource, ProcessControl, Written};
 pub use error::{Error, Result};
 pub use fence_init::protocol::{Exit, Stream};
 pub use link::{Link, LinkEvent};

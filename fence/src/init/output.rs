@@ -6,8 +6,9 @@ use bytes::Bytes;
 use fence_init::protocol::{Stream, ToInit};
 use tokio::sync::mpsc;
 
-use super::attachment::Lease;
-use super::{Error, Result};
+use super::Result;
+use super::lease::{Begun, Lease, Leases};
+use super::session::lost;
 
 /// A piece of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +21,10 @@ pub enum Chunk {
 /// What a session passes to a reader.
 pub(super) enum Item {
     Data(Bytes),
-    Dropped { from: u64, upto: u64 },
+    /// What comes before this offset, and did not arrive, was dropped.
+    Dropped {
+        upto: u64,
+    },
     End,
 }
 
@@ -35,63 +39,86 @@ pub(super) struct Outlet {
 
 /// Reads one stream of one attachment. Init sends nothing before the first [`next`](OutputReader::next).
 pub struct OutputReader {
+    leases: Arc<Leases>,
     lease: Arc<Lease>,
     stream: Stream,
     items: mpsc::UnboundedReceiver<Item>,
     /// The offset of what comes next, and of what was passed on.
     position: u64,
     delivered: u64,
+    /// How far this lease has come, and what was acknowledged of it. It may begin before what was passed on.
+    arrived: u64,
+    acked: u64,
     opened: bool,
     ended: bool,
 }
 
 impl OutputReader {
-    pub(super) fn new(
-        lease: Arc<Lease>,
-        stream: Stream,
-        from: u64,
-        items: mpsc::UnboundedReceiver<Item>,
-    ) -> OutputReader {
+    pub(super) fn new(leases: Arc<Leases>, lease: Arc<Lease>, begun: Begun) -> OutputReader {
+        let Begun { stream, from, items } = begun;
         OutputReader {
+            leases,
             lease,
             stream,
             items,
             position: from,
             delivered: from,
+            arrived: from,
+            acked: from,
             opened: false,
             ended: false,
         }
     }
 
-    /// The next piece, or `None` at the end of the stream.
+    /// The next piece, or `None` at the end of the stream. An error: the connection was lost, see
+    /// [`resume`](OutputReader::resume).
     pub async fn next(&mut self) -> Result<Option<Chunk>> {
-        if self.ended {
-            return Ok(None);
-        }
         if !self.opened {
             self.opened = true;
             self.ack();
         }
-        match self.items.recv().await {
-            Some(Item::Data(data)) => {
-                // Where the stream begins is init's word.
-                self.position = self.position.saturating_add(data.len() as u64);
-                Ok(Some(Chunk::Data(data)))
+        loop {
+            if self.arrived > self.position {
+                let missing = self.arrived - self.position;
+                self.position = self.arrived;
+                return Ok(Some(Chunk::Dropped(missing)));
             }
-            Some(Item::Dropped { from, upto }) => {
-                self.position = self.position.max(upto);
-                Ok(Some(Chunk::Dropped(upto.saturating_sub(from))))
+            if self.ended {
+                return Ok(None);
             }
-            Some(Item::End) => {
+            match self.items.recv().await {
+                Some(Item::Data(data)) => {
+                    if let Some(news) = self.news_of(data) {
+                        return Ok(Some(Chunk::Data(news)));
+                    }
+                }
+                Some(Item::Dropped { upto }) => {
+                    self.arrived = self.arrived.max(upto);
+                    self.settle();
+                }
+                Some(Item::End) => self.ended = true,
+                // With the container gone a lost connection is the end of the output.
+                None if self.leases.are_over() => self.ended = true,
+                None => return Err(lost()),
+            }
+        }
+    }
+
+    /// Go on over the next connection with what follows the last piece, once the connection was lost. Waits for init to
+    /// come back, for a while; where the container ended instead, so has the output.
+    pub async fn resume(&mut self) -> Result<()> {
+        match self.leases.next(self.stream).await {
+            Ok((lease, begun)) => {
+                (self.lease, self.items) = (lease, begun.items);
+                (self.arrived, self.acked) = (begun.from, begun.from);
+                self.opened = false;
+                Ok(())
+            }
+            Err(_) if self.leases.are_over() => {
                 self.ended = true;
-                Ok(None)
+                Ok(())
             }
-            // With the container gone a lost connection is the end of the output.
-            None if self.lease.process.has_vanished() => {
-                self.ended = true;
-                Ok(None)
-            }
-            None => Err(Error::Unreachable("the connection was lost".into())),
+            Err(error) => Err(error),
         }
     }
 
@@ -107,12 +134,31 @@ impl OutputReader {
 
     /// As [`delivered`](OutputReader::delivered), for what comes before this offset of the whole stream.
     pub fn delivered_upto(&mut self, offset: u64) {
-        let upto = offset.min(self.position);
-        if upto > self.delivered {
-            self.lease
-                .session
-                .acked(self.lease.number, self.stream, upto - self.delivered);
-            self.delivered = upto;
+        self.delivered = self.delivered.max(offset.min(self.position));
+        self.settle();
+    }
+
+    /// What of these bytes was not there before.
+    fn news_of(&mut self, mut data: Bytes) -> Option<Bytes> {
+        let known = self.position.saturating_sub(self.arrived);
+        // Where the stream begins is init's word.
+        self.arrived = self.arrived.saturating_add(data.len() as u64);
+        if self.arrived <= self.position {
+            self.settle();
+            return None;
+        }
+        let news = data.split_off(usize::try_from(known).map_or(data.len(), |known| known.min(data.len())));
+        self.position = self.arrived;
+        Some(news)
+    }
+
+    /// Acknowledge what has arrived and was passed on.
+    fn settle(&mut self) {
+        let upto = self.delivered.min(self.arrived);
+        if upto > self.acked {
+            let session = &self.lease.session;
+            session.acked(self.lease.number, self.stream, upto - self.acked);
+            self.acked = upto;
             self.ack();
         }
     }
@@ -121,7 +167,7 @@ impl OutputReader {
         let ack = ToInit::Ack {
             attachment: self.lease.number,
             stream: self.stream,
-            upto: self.delivered,
+            upto: self.acked,
         };
         self.lease.session.tell(&ack);
     }

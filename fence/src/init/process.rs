@@ -1,7 +1,6 @@
 //! One process below init, as fence knows it: how it ended, and how much input it may still be sent.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use fence_init::protocol::{Exit, STDIN_WINDOW};
 use tokio::sync::{Semaphore, watch};
@@ -26,8 +25,6 @@ pub struct Process {
     input_passed: watch::Sender<u64>,
     /// Attachments that live.
     attachments: watch::Sender<usize>,
-    /// Its container ended with it: no more output will ever come.
-    vanished: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +45,6 @@ impl Process {
             input: Mutex::default(),
             input_passed: watch::Sender::new(0),
             attachments: watch::Sender::new(0),
-            vanished: AtomicBool::new(false),
         }
     }
 
@@ -84,14 +80,6 @@ impl Process {
         first
     }
 
-    pub(super) fn vanished(&self) {
-        self.vanished.store(true, Ordering::Release);
-    }
-
-    pub(super) fn has_vanished(&self) -> bool {
-        self.vanished.load(Ordering::Acquire)
-    }
-
     pub(super) fn is_attached(&self) -> bool {
         *self.attachments.borrow() > 0
     }
@@ -125,6 +113,12 @@ impl Process {
             _ = passed.wait_for(|passed| *passed >= upto) => {}
             _ = self.wait() => {}
         }
+    }
+
+    /// Whether init has passed on all that was sent to it: nothing is lost with the connection.
+    pub(super) fn is_input_passed_on(&self) -> bool {
+        let input = self.input();
+        input.sent == input.acked
     }
 
     /// Init has passed on all input before `upto`, counted since the connection began. False where it cannot have.

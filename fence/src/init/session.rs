@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
-use super::attachment::InputSource;
+use super::control::InputSource;
 use super::output::{Item, Outlet};
 use super::{Error, Result};
 
@@ -108,6 +108,16 @@ impl Session {
     /// Whether both are the same connection.
     pub(super) fn is(&self, other: &Session) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Whether the connection is over.
+    pub(super) fn is_lost(&self) -> bool {
+        self.inner.out.is_closed()
+    }
+
+    /// Wait until the connection is over.
+    pub(super) async fn lost(&self) {
+        self.inner.out.closed().await;
     }
 
     /// A number for a new attachment.
@@ -288,7 +298,7 @@ impl Session {
             if outlet.marks > MAX_MARKS || from >= upto {
                 return Err("it marks dropped output that cannot be");
             }
-            let _ = outlet.items.send(Item::Dropped { from, upto });
+            let _ = outlet.items.send(Item::Dropped { upto });
         }
         Ok(())
     }
@@ -378,7 +388,8 @@ async fn next_frame(read: &mut OwnedReadHalf, decoder: &mut Decoder) -> Result<O
     }
 }
 
-fn lost() -> Error {
+/// The connection is over.
+pub(super) fn lost() -> Error {
     unreachable_because("the connection was lost")
 }
 

@@ -1,7 +1,7 @@
 //! A pretended fence-init for tests of the supervisor: speaks the protocol from inside the test, runs nothing.
 //!
 //! `echo ARGS` writes its arguments and ends, `cat` gives its input back, `deaf` never takes any, everything else runs
-//! until a signal ends it.
+//! until a signal ends it. It hangs up, and comes back, when a terminal is to be one column wide.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -71,7 +71,10 @@ struct Process {
 impl Pretended {
     async fn serve(&mut self, stream: &mut UnixStream) -> std::io::Result<()> {
         let processes = self.list();
-        self.processes.values_mut().for_each(|p| p.received = 0);
+        for process in self.processes.values_mut() {
+            process.received = 0;
+            process.opened.clear();
+        }
         send(
             stream,
             &FromInit::Hello {
@@ -182,6 +185,7 @@ impl Pretended {
                 let upto = known.and_then(|p| p.sources.get(&source)).copied().unwrap_or(0);
                 send(stream, &FromInit::InputSource { seq, upto }).await
             }
+            ToInit::Resize { columns: 1, .. } => Err(std::io::ErrorKind::ConnectionAborted.into()),
             ToInit::Resize { seq, .. } => send(stream, &FromInit::Done { seq }).await,
             ToInit::CloseInput { process } => {
                 let id = self

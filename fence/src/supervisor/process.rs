@@ -237,6 +237,15 @@ impl OutputReader {
             .map_err(|error| init_failed(&self.handle, error))
     }
 
+    /// Go on with what follows once the way to the process was lost, as soon as it is there again; an error where it is not
+    /// for a while.
+    pub async fn resume(&mut self) -> Result<()> {
+        self.reader
+            .resume()
+            .await
+            .map_err(|error| init_failed(&self.handle, error))
+    }
+
     /// What [`next`](OutputReader::next) gave so far was passed on, and need not be kept for the next attachment.
     pub fn delivered(&mut self) {
         self.reader.delivered();
@@ -285,8 +294,10 @@ impl ProcessControl {
 
     /// The input has come to its end.
     pub async fn close_input(&self) -> Result<()> {
-        self.control.close_input();
-        Ok(())
+        self.control
+            .close_input()
+            .await
+            .map_err(|error| init_failed(&self.handle, error))
     }
 
     /// Send a signal by its Linux number.

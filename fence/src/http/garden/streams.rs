@@ -1,7 +1,8 @@
 //! The side connections of a process: one output each, raw, closed at its end.
 //!
-//! Output that nobody asked for in time and that no longer fitted into the buffer is marked by a line in its place. So is
-//! the end of an output that is none, because the way to the process broke: the protocol has no other words for it.
+//! Output that nobody asked for in time and that no longer fitted into the buffer is marked by a line in its place. An
+//! output goes on where the way to its process broke and is there again. Where it is not for a while, the end of what is
+//! no end is marked by a line too: the protocol has no other words for it.
 
 use http::StatusCode;
 
@@ -60,7 +61,7 @@ async fn pass_on(mut connection: Hijacked, hold: Hold, output: Option<OutputRead
 /// Until the end of the output, or until either side fails.
 async fn copy(reader: &mut OutputReader, writer: &mut Writer) {
     loop {
-        let written = match output::next(reader).await {
+        let written = match output::next_over_breaks(reader).await {
             Ok(Some(Chunk::Data(data))) => writer.write_all(&data).await,
             Ok(Some(Chunk::Dropped(bytes))) => {
                 writer

@@ -309,6 +309,24 @@ async fn input_goes_in_and_signals_still_arrive_after_its_end() {
 }
 
 #[tokio::test]
+async fn an_attachment_goes_on_when_the_way_to_its_process_broke() {
+    let (_node, served) = fence().await;
+    create(&served, "h").await;
+    let (mut main, started) = run(&served, "h", json!({"id": "c", "path": "cat"})).await;
+    let mut out = output(&served, "h", &started, "stdout").await;
+    for part in ["one", "two", "three"] {
+        main.send(format!("{{\"process_id\":\"c\",\"source\":0,\"data\":\"{part}\"}}\n"))
+            .await;
+        assert_eq!(out.exactly(part.len()).await, part.as_bytes());
+        main.send("{\"process_id\":\"c\",\"tty\":{\"window_size\":{\"columns\":1,\"rows\":1}}}\n")
+            .await;
+    }
+    main.send("{\"process_id\":\"c\",\"signal\":0}\n").await;
+    assert_eq!(main.object().await, json!({"process_id": "c", "exit_status": 143}));
+    assert_eq!(out.rest().await, "");
+}
+
+#[tokio::test]
 async fn signals_pass_input_that_the_process_does_not_read() {
     let (_node, served) = fence().await;
     create(&served, "h").await;

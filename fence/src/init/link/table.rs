@@ -1,0 +1,182 @@
+//! The processes below one init, as far as it told of them: which there are, how they ended, and how long an ended one is
+//! kept for whoever still comes for its output.
+
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fence_init::protocol::{Exit, ProcessEntry, ToInit};
+
+use super::{Link, LinkEvent};
+use crate::container::ProcessId;
+use crate::init::process::Process;
+use crate::init::session::{MAX_STRANGERS, Notice};
+
+/// How long an ended process whose end was told is kept for whoever still comes for its output.
+const KEEP_ENDED: Duration = Duration::from_secs(60);
+/// The most ended processes kept without anyone having come for them; init keeps no more either.
+const MAX_ENDED: usize = 1024;
+
+/// The processes below one init.
+#[derive(Default)]
+pub(in crate::init) struct Table {
+    pub(in crate::init) processes: HashMap<ProcessId, Arc<Process>>,
+    /// Those whose start was asked for. One may end before the task that asked hears that it started.
+    pub(super) starting: HashMap<ProcessId, Option<Exit>>,
+}
+
+impl Link {
+    /// The processes that run, or ended and were not collected.
+    pub fn list(&self) -> Vec<Arc<Process>> {
+        let mut list: Vec<_> = self.table().processes.values().cloned().collect();
+        list.sort_by_key(|process| process.number);
+        list
+    }
+
+    /// One process.
+    pub fn process(&self, id: &ProcessId) -> Option<Arc<Process>> {
+        self.table().processes.get(id).cloned()
+    }
+
+    /// The table is what init says it is.
+    pub(super) fn take_over(&self, listed: &[ProcessEntry]) {
+        let mut fresh = HashMap::new();
+        for entry in listed {
+            let Ok(id) = entry.id.parse::<ProcessId>() else {
+                continue;
+            };
+            let process = Process::new(id.clone(), entry.process, entry.pid, entry.tty, entry.exit);
+            fresh.insert(id, Arc::new(process));
+        }
+        let old = std::mem::replace(&mut self.table().processes, fresh);
+        for (id, process) in old {
+            match self.process(&id).map(|known| known.exit()) {
+                // Waiters hold the old entry: pass on to them what comes.
+                Some(Some(exit)) => self.process_ended(&process, exit),
+                Some(None) => self.follow(process, &id),
+                None => self.process_ended(&process, Exit::Signal(nix::libc::SIGKILL)),
+            }
+        }
+    }
+
+    fn follow(&self, old: Arc<Process>, id: &ProcessId) {
+        if let Some(new) = self.process(id) {
+            tokio::spawn(async move { old.ended(new.wait().await) });
+        }
+    }
+
+    pub(super) fn notice(&self, notice: Notice, strangers: &mut u32) -> bool {
+        match notice {
+            Notice::Exited { id, exit } => {
+                let Ok(id) = id.parse::<ProcessId>() else { return false };
+                let process = {
+                    let mut table = self.table();
+                    let known = table
+                        .processes
+                        .get(&id)
+                        .filter(|process| process.exit().is_none())
+                        .cloned();
+                    // A second process of that name may have been asked for, which init refuses.
+                    if let (None, Some(starting)) = (&known, table.starting.get_mut(&id)) {
+                        *starting = Some(exit);
+                        return true;
+                    }
+                    known
+                };
+                match process {
+                    Some(process) => {
+                        self.process_ended(&process, exit);
+                        if process.is_attached() {
+                            self.collect_later(process);
+                        }
+                        self.bound_ended();
+                    }
+                    // Its start was given up; nobody will ever come for it.
+                    None => {
+                        *strangers += 1;
+                        self.forget(&id);
+                    }
+                }
+                *strangers <= MAX_STRANGERS
+            }
+            Notice::InputAck { process, upto } => {
+                let found = self
+                    .table()
+                    .processes
+                    .values()
+                    .find(|known| known.number == process)
+                    .cloned();
+                found.is_none_or(|process| process.input_acked(upto))
+            }
+        }
+    }
+
+    /// All processes ended with the first one.
+    pub(super) fn all_ended(&self) {
+        let ended: Vec<Arc<Process>> = self.table().processes.drain().map(|(_, process)| process).collect();
+        for process in ended {
+            self.process_ended(&process, Exit::Signal(nix::libc::SIGKILL));
+        }
+    }
+
+    pub(super) fn process_ended(&self, process: &Process, exit: Exit) {
+        if process.ended(exit) {
+            let _ = self.inner.events.send(LinkEvent::Ended {
+                id: process.id.clone(),
+                exit,
+            });
+        }
+    }
+
+    fn forget(&self, id: &ProcessId) {
+        if let Some(session) = self.inner.session.borrow().as_ref() {
+            session.tell(&ToInit::Collect { id: id.to_string() });
+        }
+    }
+
+    /// Forget the process a while after its end was told, once nobody reads its output any more.
+    pub(super) fn collect_later(&self, process: Arc<Process>) {
+        // How main ended is for the supervisor, who may not be able to write it down for a while.
+        if process.id == ProcessId::main() {
+            return;
+        }
+        let link = self.clone();
+        let stop = self.inner.stop.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(KEEP_ENDED) => {}
+                }
+                if !process.is_attached() {
+                    break;
+                }
+            }
+            let ours = link
+                .process(&process.id)
+                .is_some_and(|known| Arc::ptr_eq(&known, &process));
+            if ours {
+                let _ = link.collect(&process.id).await;
+            }
+        });
+    }
+
+    fn bound_ended(&self) {
+        let processes = &mut self.table().processes;
+        let mut ended: Vec<_> = processes
+            .values()
+            .filter(|p| p.exit().is_some() && !p.is_attached())
+            .cloned()
+            .collect();
+        if ended.len() > MAX_ENDED {
+            ended.sort_by_key(|process| process.number);
+            for process in &ended[..ended.len() - MAX_ENDED] {
+                processes.remove(&process.id);
+            }
+        }
+    }
+
+    pub(in crate::init) fn table(&self) -> MutexGuard<'_, Table> {
+        self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
