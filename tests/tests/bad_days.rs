@@ -144,6 +144,11 @@ fn a_docker_whose_disk_is_full_refuses_what_is_new_and_keeps_the_rest() -> Story
     ]);
     assert!(filled.err().contains("No space left"), "{}", filled.err());
 
+    let told = "the disk of /var/lib/docker, where Docker keeps images and containers, is nearly full";
+    for format in [&["status"][..], &["status", "-j"], &["status", "-y"]] {
+        let status = machine.kato(format).expect_code(1);
+        assert!(status.out().contains(told), "{}", status.out());
+    }
     let failed = machine.kato(&["container", "create", "--handle", "during"]);
     assert_ne!(failed.code, 0);
     assert!(failed.err().contains("no space left"), "{}", failed.err());
@@ -153,6 +158,9 @@ fn a_docker_whose_disk_is_full_refuses_what_is_new_and_keeps_the_rest() -> Story
     assert_eq!(said, "meanwhile\n");
 
     machine.kato(&["container", "run", "web", "--", "rm", "/fill"]).ok();
+    until("all is in order", LIMIT, || {
+        (machine.kato(&["status"]).code == 0).then_some(())
+    });
     all_is_well(&machine);
     assert_eq!(main_pid(&machine, "web"), main);
     until("nothing is left of the create that failed", LIMIT, || {

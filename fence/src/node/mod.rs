@@ -59,7 +59,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let _only_one = lock::take_soon(&paths.fence_run().join("fence.lock")).await?;
 
     // Lazy: with the tree gone, what was last seen of it does.
-    let store = nodes::lazy_tree(&paths, &settings.node);
+    let store = nodes::lazy_tree(paths, &settings.node);
     let config = Config::for_node(store, settings.node.name.clone());
     let live = config.watch(&paths.fence_config_cache()).await.map_err(Error::Config)?;
     let first = live.current();

@@ -93,6 +93,8 @@ struct Inner {
     unadopted: Mutex<Vec<Record>>,
     /// What is out of order and being put right.
     repairs: Mutex<Repairs>,
+    /// Where the engine keeps its data, once it said so.
+    engine_disk: Mutex<Option<PathBuf>>,
     started_at: jiff::Timestamp,
 }
 
@@ -116,6 +118,7 @@ impl Supervisor {
             reservations: AtomicU64::new(0),
             unadopted: Mutex::default(),
             repairs,
+            engine_disk: Mutex::default(),
             started_at: jiff::Timestamp::now(),
         };
         Supervisor { inner: Arc::new(inner) }
@@ -212,6 +215,10 @@ impl Supervisor {
 
     fn repairs(&self) -> MutexGuard<'_, Repairs> {
         self.inner.repairs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn engine_disk(&self) -> MutexGuard<'_, Option<PathBuf>> {
+        self.inner.engine_disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Handle, Slot>> {

@@ -49,6 +49,7 @@ impl Supervisor {
                 by_instance.entry(instance).or_default().push(container.clone());
             }
         }
+        self.find_engine_disk().await;
         self.adopt_again();
         let compared = entries.into_iter().map(|entry| {
             let seen = by_instance.remove(entry.instance.as_str()).unwrap_or_default();

@@ -68,6 +68,7 @@ impl Supervisor {
     /// The engine answers again after it was away: what it could not give may be there now.
     pub fn engine_is_back(&self) {
         self.parts().images.nudge();
+        self.forget_engine_disk();
         self.repairs().try_again(Instant::now());
     }
 

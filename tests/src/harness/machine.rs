@@ -99,6 +99,23 @@ impl Machine {
         said.out().trim().to_owned()
     }
 
+    /// How busy a process of it was until now, by its pid there.
+    #[track_caller]
+    pub fn busy(&self, pid: i64) -> Busy {
+        let said = self.run(&["cat", "/proc/uptime", &format!("/proc/{pid}/stat")]).ok();
+        let words: Vec<&str> = said.split_whitespace().collect();
+        // Of `uptime` the first, after its two words those that proc(5) counts as 14 and 15 of `stat`, in ticks.
+        let number = |index: usize| words.get(index).and_then(|word| word.parse::<f64>().ok());
+        let (Some(up), Some(user), Some(system)) = (number(0), number(15), number(16)) else {
+            panic!("not what the kernel says of a process: {said}");
+        };
+        let ticks = 100.0;
+        Busy {
+            at: up,
+            used: (user + system) / ticks,
+        }
+    }
+
     /// Have an image of the host in the machine's own engine.
     #[track_caller]
     pub fn load_image(&self, name: &str) {
@@ -127,6 +144,20 @@ impl Machine {
             let said = self.run(&["systemctl", "is-system-running"]).out();
             matches!(said.trim(), "running" | "degraded").then_some(())
         });
+    }
+}
+
+/// How much of a processor a process has used by then, both in seconds.
+#[derive(Debug)]
+pub struct Busy {
+    at: f64,
+    used: f64,
+}
+
+impl Busy {
+    /// Whether the process has mostly waited since: one that goes round in a circle has not.
+    pub fn used_less_than_half_since(&self, before: &Busy) -> bool {
+        self.used - before.used < (self.at - before.at) / 2.0
     }
 }
 

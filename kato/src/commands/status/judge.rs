@@ -148,7 +148,7 @@ pub fn warn(report: &Seen, live_restore: Option<bool>) -> Vec<String> {
     let mut warnings = Vec::new();
     if live_restore == Some(false) {
         warnings.push(
-            "Docker runs without live-restore: containers end when it is stopped or restarted, and are started again \
+            "Docker runs without live-restore: containers end when it is stopped or restarted \
              (set \"live-restore\": true in /etc/docker/daemon.json)"
                 .to_owned(),
         );
