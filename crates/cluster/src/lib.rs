@@ -4,7 +4,9 @@
 //! * [`config`] is the tree in our words: paths, the typed schema, layers, history, and the live view of one node.
 //! * [`nodes`] says where a node keeps its files, what it knows of itself before it can read the tree, and what the
 //!   cluster knows of it.
+//! * [`identity`] has keys, certificates and the CA that signs them.
 //! * [`realms`] has the groups of nodes that share values.
+//! * [`pairing`] lets nodes in and out.
 //! * [`process`] has the rules of processes and roles, how their states are told, and orders to them.
 //! * [`service`] tells whoever started a daemon how it is.
 //!
@@ -13,7 +15,9 @@
 
 pub mod config;
 pub mod files;
+pub mod identity;
 pub mod nodes;
+pub mod pairing;
 pub mod process;
 pub mod realms;
 pub mod service;

@@ -88,10 +88,11 @@ fn the_schema_explains_keys_without_a_tree() {
     insta::assert_snapshot!(config(&machine, "schema cluster"), @r#"
     exit: 0
     ---- stdout
-    COMPONENT  KEY           TYPE     DEFAULT      APPLIES  WHAT IT IS
-    cluster    name          string   "micro"      live     the cluster's name, for people
-    cluster    endpoint      string   "localhost"  live     the host name under which clients reach the cluster
-    cluster    history/keep  integer  1000         live     how many changes of the tree are remembered; older ones are forgotten with the next changes
+    COMPONENT  KEY                    TYPE     DEFAULT      APPLIES  WHAT IT IS
+    cluster    name                   string   "micro"      live     the cluster's name, for people
+    cluster    endpoint               string   "localhost"  live     the host name under which clients reach the cluster
+    cluster    certificates/lifetime  integer  2592000      live     how many seconds a node's certificate is good; it is renewed after two thirds of that
+    cluster    history/keep           integer  1000         live     how many changes of the tree are remembered; older ones are forgotten with the next changes
     "#);
     insta::assert_snapshot!(config(&machine, "schema fence docker/images"), @r#"
     exit: 0

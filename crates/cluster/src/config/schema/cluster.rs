@@ -14,6 +14,15 @@ pub struct ClusterConfig {
     pub endpoint: String,
     /// How changes are remembered.
     pub history: HistoryConfig,
+    /// What nodes prove themselves with.
+    pub certificates: CertificatesConfig,
+}
+
+/// What nodes prove themselves with.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct CertificatesConfig {
+    /// How long a node's certificate is good, in seconds.
+    pub lifetime: u64,
 }
 
 /// How changes are remembered.
@@ -22,6 +31,9 @@ pub struct HistoryConfig {
     /// How many changes are kept.
     pub keep: u64,
 }
+
+/// Thirty days.
+pub const DEFAULT_LIFETIME: u64 = 30 * 24 * 60 * 60;
 
 pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
     name: "cluster",
@@ -49,6 +61,18 @@ pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
             },
             default: || json!("localhost"),
             help: "the host name under which clients reach the cluster",
+            applies: Applies::Live,
+            secret: false,
+        },
+        Key {
+            path: "certificates/lifetime",
+            aliases: &[],
+            kind: Kind::Integer {
+                min: 10,
+                max: 10 * 365 * 24 * 60 * 60,
+            },
+            default: || json!(DEFAULT_LIFETIME),
+            help: "how many seconds a node's certificate is good; it is renewed after two thirds of that",
             applies: Applies::Live,
             secret: false,
         },

@@ -70,7 +70,7 @@ fn check_registry(registry: &str) -> Result<(), String> {
 }
 
 /// Whether the text has the form of a host name or an IPv4 address.
-pub(super) fn is_host(host: &str) -> bool {
+pub(crate) fn is_host(host: &str) -> bool {
     !host.is_empty()
         && host.len() <= 253
         && host.split('.').all(|label| {

@@ -1,0 +1,105 @@
+//! TLS between nodes: only version 1.2 and later, one provider of cryptography, the cluster's own CA and no other.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+
+use super::{Error, Key, Result, der};
+
+/// Whoever has this shows a certificate, and asks for none: who asks proves itself otherwise.
+pub fn server(certificate: &str, key: &Key) -> Result<ServerConfig> {
+    let chain = vec![CertificateDer::from(der(certificate, "CERTIFICATE")?)];
+    let key = PrivateKeyDer::try_from(key.pair.serialize_der()).map_err(|reason| Error::Failed {
+        attempt: "use a private key",
+        source: reason.into(),
+    })?;
+    ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(failed("prepare a server's TLS"))
+}
+
+/// Whoever has this believes servers whose certificate this CA (PEM) signed, and only those.
+pub fn client(ca: &str) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from(der(ca, "CERTIFICATE")?))
+        .map_err(failed("use the cluster's CA"))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    let verifier = verifier.map_err(|source| Error::Failed {
+        attempt: "use the cluster's CA",
+        source: Box::new(source),
+    })?;
+    with_verifier(verifier)
+}
+
+/// Whoever has this believes any server: only for asking for the CA's certificate, which is then compared with the
+/// fingerprint that was given.
+pub fn client_of_anyone() -> Result<ClientConfig> {
+    with_verifier(Arc::new(Anyone(provider())))
+}
+
+fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    Ok(builder
+        .map_err(failed("prepare a client's TLS"))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn failed(attempt: &'static str) -> impl FnOnce(rustls::Error) -> Error {
+    move |source| Error::Failed {
+        attempt,
+        source: Box::new(source),
+    }
+}
+
+/// Believes every certificate; that the server has its key is checked all the same.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
