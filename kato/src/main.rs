@@ -2,6 +2,7 @@
 //!
 //! What a command does is below [`commands`]; the node's agent, `kato agent`, is [`agent`].
 
+mod addresses;
 mod agent;
 mod cli;
 mod commands;

@@ -1,6 +1,6 @@
 //! What each version's agent remembers and says, and what each version's kato asks of it.
 
-use cluster::process::{Observed, Process, State, Wanted};
+use cluster::process::{Answered, Observed, Process, State, Wanted};
 use fixtures::{kept, lines, list, pin, with_additions};
 use jiff::Timestamp;
 
@@ -28,6 +28,13 @@ fn wish() -> Wish {
     }
 }
 
+fn answered() -> Answered {
+    Answered {
+        number: 1_700_000_000_000,
+        problem: "".into(),
+    }
+}
+
 /// A later version has more processes too: an addition to the map of them is one.
 #[test]
 fn a_memory_of_each_version_is_read() {
@@ -36,6 +43,7 @@ fn a_memory_of_each_version_is_read() {
     let memory = Memory::load(&path).unwrap();
     memory.set_wish(Process::Docker, wish()).unwrap();
     memory.set_running(Process::Fence, Some(running())).unwrap();
+    memory.set_order(Process::Docker, answered()).unwrap();
     pin("agent.json", &std::fs::read_to_string(&path).unwrap());
     for version in kept("agent.json") {
         for text in [version.text.clone(), with_additions(&version.text)] {
@@ -43,6 +51,7 @@ fn a_memory_of_each_version_is_read() {
             let memory = Memory::load(&path).unwrap();
             assert_eq!(memory.wish(Process::Docker), wish(), "of {}", version.version);
             assert_eq!(memory.all_running(), [(Process::Fence, running())]);
+            assert_eq!(memory.order(Process::Docker), Some(answered()));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What the agent remembers on disk: what is wanted of each process, and which process of the system it is.
+//! What the agent remembers on disk: what is wanted of each process, which process of the system it is, and which order
+//! from elsewhere was the last that was done.
 //!
 //! The file is written whole before an effect is acknowledged, so that an agent that was killed at any moment comes
 //! up with what it had promised. Without the file everything of the node's roles is wanted.
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cluster::files;
-use cluster::process::Process;
+use cluster::process::{Answered, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -71,6 +72,9 @@ pub struct Running {
 struct Entry {
     wish: Wish,
     running: Option<Running>,
+    /// What became of the last order from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<Answered>,
 }
 
 /// The file as it is written.
@@ -138,6 +142,16 @@ impl Memory {
     /// Remember which process it is, or that there is none.
     pub fn set_running(&self, process: Process, running: Option<Running>) -> Result<(), Error> {
         self.change(process, |entry| entry.running = running)
+    }
+
+    /// What became of the last order from elsewhere that was done.
+    pub fn order(&self, process: Process) -> Option<Answered> {
+        self.lock().get(&process).and_then(|entry| entry.order.clone())
+    }
+
+    /// Remember what became of an order.
+    pub fn set_order(&self, process: Process, answered: Answered) -> Result<(), Error> {
+        self.change(process, |entry| entry.order = Some(answered))
     }
 
     fn change(&self, process: Process, change: impl FnOnce(&mut Entry)) -> Result<(), Error> {

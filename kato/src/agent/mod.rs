@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | [`table`] | how each process is started and asked |
 //! | [`worker`] | keeps one process as it is wanted; [`external`] only looks at one |
-//! | [`supervisor`] | all of them: orders and their effect; [`rogues`] has those that no role wants |
+//! | [`supervisor`] | all of them: orders and their effect; [`processes`] has those that are looked after, [`rogues`] those that no role wants |
+//! | [`member`] | the node in its cluster: says how it is, does what is wanted of it from elsewhere |
 //! | [`memory`] | what is wanted and what runs, on disk |
 //! | [`process_control`] | starting, watching and ending processes |
 //! | [`probe`], [`backoff`], [`logs`] | whether a process is ready, when it is tried again, its log |
@@ -27,9 +28,11 @@ mod fixture_tests;
 pub mod glance;
 mod lock;
 mod logs;
+pub mod member;
 mod memory;
 mod probe;
 pub mod process_control;
+mod processes;
 mod rogues;
 mod server;
 mod supervisor;
@@ -56,6 +59,7 @@ use tracing::info;
 use self::backoff::Timing;
 use self::desk::Desk;
 use self::lock::Lock;
+use self::member::Member;
 use self::memory::{Memory, Wish};
 use self::supervisor::Supervisor;
 use self::wire::AgentInfo;
@@ -83,12 +87,14 @@ pub async fn run(paths: &Paths) -> Result<()> {
     let listener = server::bind(&socket).map_err(failed)?;
     info!(version = env!("CARGO_PKG_VERSION"), node = %node.name, "the agent answers");
     service::ready();
-    let mut logs = desk.supervisor.logs();
-    logs.push(table::log_file(paths, Process::Agent));
+    // Roles come and go.
+    let logs = Process::ALL.map(|process| table::log_file(paths, process)).to_vec();
+    let member = Member::new(paths, node, Arc::clone(&desk));
     let answers = TaskTracker::new();
     tokio::select! {
         () = server::serve(listener, Arc::clone(&desk), answers.clone()) => {}
         () = logs::keep_small(logs) => {}
+        () = member.run() => {}
         () = service::stay_alive() => {}
         () = shutdown.cancelled() => {}
         ended = signalled() => ended.map_err(|error| Error::failed("could not wait for signals").because(error))?,

@@ -2,7 +2,7 @@
 //!
 //! They are shown and can be stopped; nothing else is done with them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cluster::process::{Observed, Process, State, Wanted};
 
@@ -14,7 +14,7 @@ use crate::error::chain;
 
 /// All such processes.
 pub struct Rogues {
-    all: Vec<(Process, Running)>,
+    all: Mutex<Vec<(Process, Running)>>,
     memory: Arc<Memory>,
     control: Arc<dyn ProcessControl>,
     timing: Timing,
@@ -28,11 +28,9 @@ impl Rogues {
         control: Arc<dyn ProcessControl>,
         timing: Timing,
     ) -> Self {
-        let all = memory
-            .all_running()
-            .into_iter()
-            .filter(|(process, _)| !known(*process))
-            .collect();
+        let mut all = memory.all_running();
+        all.retain(|(process, _)| !known(*process));
+        let all = Mutex::new(all);
         Rogues {
             all,
             memory,
@@ -41,10 +39,20 @@ impl Rogues {
         }
     }
 
+    /// This is none any more: a role of the node has it again.
+    pub fn no_more(&self, process: Process) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(rogue, _)| *rogue != process);
+    }
+
+    fn all(&self) -> Vec<(Process, Running)> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Those that still run.
     pub async fn list(&self) -> Vec<Observed> {
         let mut alive = Vec::new();
-        for (process, running) in &self.all {
+        for (process, running) in &self.all() {
             // What cannot be looked at is rather shown than hidden.
             if self.control.is_alive(&running.identity).await.unwrap_or(true) {
                 alive.push(Observed {
@@ -58,13 +66,13 @@ impl Rogues {
 
     /// Whether this is one.
     pub fn has(&self, process: Process) -> bool {
-        self.all.iter().any(|(rogue, _)| *rogue == process)
+        self.all().iter().any(|(rogue, _)| *rogue == process)
     }
 
     /// Stop these, or all; the one that could not be stopped and why.
     pub async fn stop(&self, processes: &[Process]) -> Result<(), Observed> {
         let meant = |process: &Process| processes.is_empty() || processes.contains(process);
-        for (process, running) in self.all.iter().filter(|(process, _)| meant(process)) {
+        for (process, running) in self.all().iter().filter(|(process, _)| meant(process)) {
             let failed = |problem: String| seen(*process, running, problem);
             end_process(&*self.control, &running.identity, &self.timing)
                 .await

@@ -3,139 +3,97 @@
 //! Each process has its worker; this knows their order and what may be done with which. An order is remembered on
 //! disk before anything is done about it.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster::process::{Observed, Process, State, Wanted, in_start_order, in_stop_order};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::backoff::Timing;
 use super::error::{Error, Result};
-use super::external;
 use super::logs;
 use super::memory::{Memory, Wish};
-use super::probe::{Answer, Probe};
+use super::probe::Answer;
 use super::process_control::ProcessControl;
+use super::processes::{Desk, Processes, Shared};
 use super::rogues::Rogues;
 use super::table::Entry;
-use super::worker::{Worker, ask_after};
+use super::worker::ask_after;
 
 /// How many lines of a failing process's log are shown.
 const LOG_LINES: usize = 20;
 
 /// The node's processes.
 pub struct Supervisor {
-    desks: BTreeMap<Process, Desk>,
+    processes: Processes,
     rogues: Rogues,
-    shared: Shared,
     /// Held while a wish is changed, so that what is remembered and what is told to workers is the same.
     one_order: Mutex<()>,
-    /// Dropped with the supervisor; the processes stay.
-    _workers: JoinSet<()>,
-}
-
-/// What all workers share.
-struct Shared {
-    memory: Arc<Memory>,
-    control: Arc<dyn ProcessControl>,
-    timing: Timing,
-}
-
-/// What is needed to deal with one process.
-struct Desk {
-    /// `None` where somebody else starts and stops it.
-    wish: Option<watch::Sender<Wish>>,
-    seen: watch::Receiver<Observed>,
-    probe: Arc<dyn Probe>,
-    log: PathBuf,
-}
-
-impl Desk {
-    /// Begin to look after one process; `needed` are those before it in the order of starting.
-    fn open(entry: Entry, needed: &BTreeMap<Process, Desk>, shared: &Shared, workers: &mut JoinSet<()>) -> Self {
-        let process = entry.process;
-        let (probe, log) = (entry.probe, entry.log);
-        let Some(launch) = entry.launch else {
-            let (show, seen) = watch::channel(Observed::stopped(process, Wanted::External));
-            workers.spawn(external::watch_over(Arc::clone(&probe), show, shared.timing));
-            return Desk {
-                wish: None,
-                seen,
-                probe,
-                log,
-            };
-        };
-        let (show, seen) = watch::channel(Observed::stopped(process, Wanted::Running));
-        let (wish, wishes) = watch::channel(shared.memory.wish(process));
-        let needs = process
-            .needs()
-            .iter()
-            .filter_map(|need| Some(needed.get(need)?.seen.clone()))
-            .collect();
-        let worker = Worker {
-            launch,
-            probe: Arc::clone(&probe),
-            control: Arc::clone(&shared.control),
-            memory: Arc::clone(&shared.memory),
-            timing: shared.timing,
-            needs,
-            wish: wishes,
-            seen: show,
-        };
-        workers.spawn(worker.run());
-        Desk {
-            wish: Some(wish),
-            seen,
-            probe,
-            log,
-        }
-    }
 }
 
 impl Supervisor {
     /// Begin to look after these processes as it was last wanted of them.
     pub fn start_up(table: Vec<Entry>, control: Arc<dyn ProcessControl>, memory: Memory, timing: Timing) -> Self {
-        let shared = Shared {
-            memory: Arc::new(memory),
-            control,
-            timing,
-        };
-        let mut desks = BTreeMap::new();
-        let mut workers = JoinSet::new();
-        // In the order of starting, so that those that are needed are there to be waited for.
-        for entry in table {
-            let process = entry.process;
-            let desk = Desk::open(entry, &desks, &shared, &mut workers);
-            desks.insert(process, desk);
-        }
-        let Shared {
+        let memory = Arc::new(memory);
+        let known: Vec<Process> = table.iter().map(|entry| entry.process).collect();
+        let is_known = |process: Process| known.contains(&process);
+        let rogues = Rogues::beside(is_known, Arc::clone(&memory), Arc::clone(&control), timing);
+        let processes = Processes::new(Shared {
             memory,
             control,
             timing,
-        } = &shared;
-        let known = |process: Process| desks.contains_key(&process);
-        let rogues = Rogues::beside(known, Arc::clone(memory), Arc::clone(control), *timing);
+            stirred: watch::Sender::new(()),
+        });
+        // In the order of starting, so that those that are needed are there to be waited for.
+        for entry in table {
+            processes.take_on(entry);
+        }
         Supervisor {
-            desks,
+            processes,
             rogues,
-            shared,
             one_order: Mutex::new(()),
-            _workers: workers,
         }
     }
 
-    /// The logs of all processes.
-    pub fn logs(&self) -> Vec<PathBuf> {
-        self.desks.values().map(|desk| desk.log.clone()).collect()
+    /// Look after exactly these from now on: others are stopped and forgotten, new ones shall run. After an error it can be
+    /// tried again; what could not be stopped is looked after until then.
+    pub async fn look_after(&self, table: Vec<Entry>, within: Duration) -> Result<()> {
+        let known = self.processes.all();
+        let is_wanted = |process: &Process| table.iter().any(|entry| entry.process == *process);
+        let gone: Vec<Process> = known.keys().copied().filter(|process| !is_wanted(process)).collect();
+        for process in in_stop_order(&gone) {
+            if self.desk(process)?.wish.is_some() {
+                self.stop(&[process], within).await?;
+                self.remember(process, Wish::default())?;
+            }
+            self.processes.let_go(process);
+        }
+        for entry in table.into_iter().filter(|entry| !known.contains_key(&entry.process)) {
+            let wish = self.memory().wish(entry.process);
+            if entry.launch.is_some() && !wish.run {
+                self.remember(entry.process, Wish { run: true, ..wish })?;
+            }
+            self.rogues.no_more(entry.process);
+            self.processes.take_on(entry);
+        }
+        Ok(())
+    }
+
+    /// Told whenever something is seen anew of a process.
+    pub fn stirred(&self) -> watch::Sender<()> {
+        self.processes.shared.stirred.clone()
+    }
+
+    /// What outlives the agent.
+    pub fn memory(&self) -> &Memory {
+        &self.processes.shared.memory
     }
 
     /// What is seen of all processes.
     pub async fn list(&self) -> Vec<Observed> {
-        let mut all: Vec<Observed> = self.desks.values().map(|desk| desk.seen.borrow().clone()).collect();
+        let desks = self.processes.all();
+        let mut all: Vec<Observed> = desks.values().map(|desk| desk.seen.borrow().clone()).collect();
         all.extend(self.rogues.list().await);
         all
     }
@@ -205,14 +163,14 @@ impl Supervisor {
     /// Wait until these, or all, are ready; for ever where there is no bound.
     pub async fn ready(&self, processes: &[Process], within: Option<Duration>) -> Result<()> {
         let deadline = within.map(|within| Instant::now() + within);
-        let all: Vec<Process> = self.desks.keys().copied().collect();
+        let all: Vec<Process> = self.processes.all().into_keys().collect();
         let asked = if processes.is_empty() { &all } else { processes };
         for process in in_start_order(asked) {
             self.until_ready(process, deadline).await?;
             // What was seen may be some seconds old.
             let desk = self.desk(process)?;
             let Answer { problem, .. } =
-                ask_after(Duration::ZERO, &*desk.probe, self.shared.timing.answer_within).await;
+                ask_after(Duration::ZERO, &*desk.probe, self.processes.shared.timing.answer_within).await;
             if !problem.is_empty() {
                 let seen = Box::new(Observed {
                     problem,
@@ -266,7 +224,7 @@ impl Supervisor {
     fn with_log(&self, error: Error) -> Error {
         match error {
             Error::NotAsWanted { seen, running, .. } => {
-                let desk = self.desks.get(&seen.process);
+                let desk = self.processes.get(seen.process);
                 let log = desk
                     .map(|desk| logs::last_lines(&desk.log, LOG_LINES))
                     .unwrap_or_default();
@@ -283,10 +241,7 @@ impl Supervisor {
         };
         let _one = self.one_order.lock().unwrap_or_else(PoisonError::into_inner);
         let wish = change(*sender.borrow(), &desk.seen.borrow());
-        self.shared
-            .memory
-            .set_wish(process, wish)
-            .map_err(|source| Error::Memory { process, source })?;
+        self.remember(process, wish)?;
         sender.send_if_modified(|present| std::mem::replace(present, wish) != wish);
         Ok(())
     }
@@ -295,7 +250,8 @@ impl Supervisor {
     fn managed(&self, processes: &[Process]) -> Result<Vec<Process>> {
         if processes.is_empty() {
             return Ok(self
-                .desks
+                .processes
+                .all()
                 .iter()
                 .filter(|(_, desk)| desk.wish.is_some())
                 .map(|(process, _)| *process)
@@ -309,7 +265,12 @@ impl Supervisor {
         Ok(processes.to_vec())
     }
 
-    fn desk(&self, process: Process) -> Result<&Desk> {
-        self.desks.get(&process).ok_or(Error::NotHere { process })
+    fn remember(&self, process: Process, wish: Wish) -> Result<()> {
+        let remembered = self.memory().set_wish(process, wish);
+        remembered.map_err(|source| Error::Memory { process, source })
+    }
+
+    fn desk(&self, process: Process) -> Result<Arc<Desk>> {
+        self.processes.get(process).ok_or(Error::NotHere { process })
     }
 }

@@ -9,6 +9,7 @@ use cluster::nodes::{DockerSettings, Kind, NodeFile, Paths, Role};
 use serde::Serialize;
 
 use super::Context;
+use crate::addresses;
 use crate::error::{Error, Exit, Result};
 use crate::ui::{Format, FormatArgs};
 
@@ -63,7 +64,8 @@ fn gather(paths: &Paths) -> Result<Info> {
             assigned: node.roles,
             available: Role::ALL.to_vec(),
         },
-        addresses: addresses()?,
+        addresses: addresses::of_this_machine()
+            .map_err(|error| Error::failed("could not read this machine's addresses").because(error))?,
         version: env!("CARGO_PKG_VERSION"),
         docker: node.docker,
         paths: BTreeMap::from([
@@ -75,23 +77,6 @@ fn gather(paths: &Paths) -> Result<Info> {
             ("logs", paths.log_dir()),
         ]),
     })
-}
-
-/// The addresses of this machine, those that only it can use left out.
-fn addresses() -> Result<Vec<IpAddr>> {
-    let failed = |error| Error::failed("could not read this machine's addresses").because(error);
-    let mut addresses: Vec<IpAddr> = nix::ifaddrs::getifaddrs()
-        .map_err(failed)?
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-        })
-        .filter(|address| !address.is_loopback())
-        .collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    Ok(addresses)
 }
 
 fn print(context: &Context, info: &Info) -> Result<()> {
