@@ -90,9 +90,9 @@ install_docker() {
     command -v docker >/dev/null || install_packages docker=docker-cli
 }
 
-# What building takes: a C compiler for the bundled SQLite, the static C library for fence-init (libc6-dev), and the
-# certificates that cargo checks crates.io with.
-install_build_packages() { install_packages cc=gcc libc6-dev ca-certificates; }
+# What building takes: a C compiler for the bundled SQLite, the static C library for fence-init (libc6-dev), protobuf's
+# compiler and its own messages for etcd's client, and the certificates that cargo checks crates.io with.
+install_build_packages() { install_packages cc=gcc libc6-dev protoc=protobuf-compiler libprotobuf-dev ca-certificates; }
 
 # --- Rust ------------------------------------------------------------------------------------------------------
 

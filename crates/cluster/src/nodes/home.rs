@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use super::{Kind, NodeFile, Paths};
+use crate::identity::Credential;
+use crate::store::etcd::{Credentials, Endpoints, EtcdStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Error, Result, Store};
 
@@ -14,17 +16,18 @@ use crate::store::{Error, Result, Store};
 pub enum Access {
     /// The node's own: it reads what is not secret and writes below its own name.
     Node,
-    /// An administrator's: everything.
+    /// An administrator's: everything. Without a credential on this node it is the node's own, and changes are denied.
     Administrator,
 }
 
-/// Open the tree of this node.
-pub async fn open_tree(paths: &Paths, node: &NodeFile, _access: Access) -> Result<Arc<dyn Store>> {
-    match node.kind {
-        Kind::Micro => Ok(Arc::new(SqliteStore::open(&paths.tree_db()).await?)),
-        Kind::Cluster => Err(Error::Missing {
-            place: paths.endpoints_file().display().to_string(),
-        }),
+/// Open the tree of this node. A cluster's is connected to when it is first used.
+pub async fn open_tree(paths: &Paths, node: &NodeFile, access: Access) -> Result<Arc<dyn Store>> {
+    match (node.kind, access) {
+        (Kind::Micro, _) => Ok(Arc::new(SqliteStore::open(&paths.tree_db()).await?)),
+        (Kind::Cluster, Access::Administrator) if paths.credential_file().exists() => {
+            Ok(Arc::new(as_administrator(paths)?))
+        }
+        (Kind::Cluster, _) => Ok(Arc::new(as_node(paths))),
     }
 }
 
@@ -32,6 +35,37 @@ pub async fn open_tree(paths: &Paths, node: &NodeFile, _access: Access) -> Resul
 /// just now keeps nobody from starting.
 pub fn lazy_tree(paths: &Paths, node: &NodeFile) -> Arc<dyn Store> {
     match node.kind {
-        Kind::Micro | Kind::Cluster => Arc::new(SqliteStore::lazy(&paths.tree_db())),
+        Kind::Micro => Arc::new(SqliteStore::lazy(&paths.tree_db())),
+        Kind::Cluster => Arc::new(as_node(paths)),
     }
+}
+
+fn as_node(paths: &Paths) -> EtcdStore {
+    let pki = paths.pki();
+    let credentials = Credentials {
+        ca: pki.join("ca.crt").into(),
+        certificate: pki.join("node.crt").into(),
+        key: pki.join("node.key").into(),
+    };
+    EtcdStore::new(Endpoints::File(paths.endpoints_file()), Some(credentials))
+}
+
+fn as_administrator(paths: &Paths) -> Result<EtcdStore> {
+    let path = paths.credential_file();
+    let credential = Credential::load(&path).map_err(|error| Error::Failed {
+        attempt: "use the credential for what is",
+        place: path.display().to_string(),
+        source: error.into(),
+    })?;
+    // What this node last heard is newer than what was written when the credential was made.
+    let endpoints = match paths.endpoints_file() {
+        file if file.exists() => Endpoints::File(file),
+        _ => Endpoints::Given(credential.endpoints),
+    };
+    let credentials = Credentials {
+        ca: credential.ca.into(),
+        certificate: credential.certificate.into(),
+        key: credential.key.into(),
+    };
+    Ok(EtcdStore::new(endpoints, Some(credentials)))
 }

@@ -29,6 +29,9 @@ pub enum Error {
     /// What is there is not a store, or a damaged one.
     #[error("what is at {place} is not a usable store: {reason}")]
     Corrupt { place: String, reason: String },
+    /// The store has no room left for this; nothing was done. Whoever looks after the store makes room.
+    #[error("the store at {place} is full")]
+    Full { place: String },
     /// The home failed in a way that trying again does not mend.
     #[error("could not {attempt} in the store at {place}")]
     Failed {
@@ -57,7 +60,11 @@ impl Error {
     /// Whether the same call may succeed later without anyone doing anything here.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::Missing { .. } | Error::Unavailable { .. } | Error::Busy { .. } | Error::Closed => true,
+            Error::Missing { .. }
+            | Error::Unavailable { .. }
+            | Error::Busy { .. }
+            | Error::Full { .. }
+            | Error::Closed => true,
             Error::Denied { .. }
             | Error::NewerFormat { .. }
             | Error::Corrupt { .. }

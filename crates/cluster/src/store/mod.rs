@@ -1,8 +1,8 @@
 //! Revisioned keys: what the tree and everything else that nodes share is kept in.
 //!
 //! [`Store`] is the trait, in the words of its narrowest home (etcd v3), whose limits are everyone's ([`limits`]).
-//! [`sqlite`] is the home on a micro cloud, [`memory`] one for tests; `conformance` is the one suite that all pass.
-//! Nothing here knows what the keys mean.
+//! [`sqlite`] is the home on a micro cloud, [`etcd`] that of a cluster, [`memory`] one for tests; `conformance` is the
+//! one suite that all pass. Nothing here knows what the keys mean.
 //!
 //! Every change has a *revision*, a number that only grows; all changes of one transaction share one. A store begins
 //! at revision 0 or more, whatever its home likes.
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 #[cfg(test)]
 pub mod conformance;
 mod error;
+pub mod etcd;
 pub mod limits;
 pub mod memory;
 pub mod sqlite;
