@@ -52,6 +52,7 @@ fn policy_of(snapshot: &Snapshot) -> Policy {
         privileged_allowed: fence.docker.privileged,
         stop_timeout: fence.stop_timeout,
         output_buffer: usize::try_from(fence.output_buffer_kb << 10).unwrap_or(usize::MAX),
+        retire: fence.retire.wanted.then_some(fence.retire.timeout),
         config: ConfigState {
             revision: snapshot.revision,
             stale: snapshot.stale.is_some(),

@@ -80,6 +80,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         ports: PortPool::new(first.fence.ports.first, first.fence.ports.count),
         init: InitBinary::store(&settings.init, &paths.fence_lib().join("init"))?,
         run_dir: paths.fence_run().join("c"),
+        retiring: paths.fence_lib().join("retiring.json"),
         policy: policy.subscribe(),
         node_name: settings.node.name.to_string(),
         node_id: settings.node.id.to_string(),
@@ -150,7 +151,8 @@ async fn run_tasks(
         () = config::follow(live, policy, set_timeouts) => {}
         () = images.run() => {}
         () = service::stay_alive() => {}
-        () = engine_watch::run(docker, supervisor) => {}
+        () = supervisor.retire_when_wanted() => {}
+        () = engine_watch::run(docker, supervisor.clone()) => {}
     }
 }
 

@@ -40,6 +40,12 @@ impl Supervisor {
     /// whether it is back, or gone for good; what failed is tried again later.
     pub(super) async fn bring_back(&self, entry: &Arc<Entry>, seen: Option<&Container>) -> Result<bool> {
         let subject = Subject::Comeback(entry.instance.clone());
+        if self.check_time_left().is_err() {
+            let event = "not started again after the machine was: the node is retired".to_owned();
+            self.note_stopped(entry, Some(event)).await?;
+            self.repairs().done(&subject);
+            return Ok(true);
+        }
         if !self.repairs().is_due(&subject, Instant::now()) {
             return Ok(false);
         }

@@ -38,6 +38,7 @@ impl Supervisor {
     /// Make a container. It is active, and in [`Supervisor::list`], when this returns.
     pub async fn create(&self, spec: ContainerSpec) -> Result<ContainerInfo> {
         spec.check()?;
+        self.check_in_service()?;
         self.check_policy(&spec)?;
         let reserved = self.reserve(spec.handle.clone())?;
         fault::point("create/reserved");
@@ -102,6 +103,8 @@ impl Supervisor {
     async fn make(&self, reserved: Reservation, spec: ContainerSpec) -> Result<ContainerInfo> {
         let policy = self.policy();
         let image = self.image_for(&spec.image).await?;
+        // An image may take its time.
+        self.check_in_service()?;
         let (mappings, guards) = self.take_ports(&spec.ports)?;
         fault::point("create/ports-taken");
         let record = self.record_for(&reserved.handle, spec, &image, mappings, &policy);

@@ -43,6 +43,9 @@ pub enum Error {
     /// This node's configuration forbids it.
     #[error("{what} is not allowed on this node")]
     NotAllowed { what: String, hint: &'static str },
+    /// The node is being taken out of service.
+    #[error("this node is being retired: nothing new is started on it")]
+    Retiring,
     /// The node has no more of it.
     #[error("this node has no more {what}")]
     Exhausted { what: String },

@@ -52,6 +52,7 @@ impl Supervisor {
             }
             return Ok(self.describe(entry));
         }
+        self.check_in_service()?;
         let has_ended = entry.link.process(&ProcessId::main()).is_some();
         if has_ended && entry.record().started {
             // How the last one ended is recorded before it is forgotten.

@@ -20,6 +20,7 @@ mod properties;
 mod rebuild;
 mod reconcile;
 mod repair;
+mod retire;
 mod status;
 mod sweep;
 mod watch;
@@ -42,6 +43,7 @@ pub use error::{Error, Result};
 pub use policy::{ConfigState, Policy};
 pub use process::{Attachment, Chunk, InputSource, OutputReader, ProcessControl, Stream, Written};
 pub use repair::{Problem, RepairTimes};
+pub use retire::Retiring;
 pub use status::{Capacity, NodeStatus, NodeVersion};
 
 use crate::container::{ContainerInfo, Handle, Properties, State};
@@ -51,6 +53,7 @@ use crate::inventory::{Inventory, Record};
 use crate::network::{Firewall, PortPool};
 use entry::Entry;
 use repair::Repairs;
+use retire::Clock;
 
 /// What a container's engine labels are called.
 pub const LABEL_INSTANCE: &str = "io.fence.instance";
@@ -68,6 +71,8 @@ pub struct Parts {
     pub init: InitBinary,
     /// Where each container's socket directory is made.
     pub run_dir: PathBuf,
+    /// Where it is remembered that the node is being retired.
+    pub retiring: PathBuf,
     pub policy: tokio::sync::watch::Receiver<Arc<Policy>>,
     pub node_name: String,
     pub node_id: String,
@@ -95,6 +100,8 @@ struct Inner {
     repairs: Mutex<Repairs>,
     /// Where the engine keeps its data, once it said so.
     engine_disk: Mutex<Option<PathBuf>>,
+    /// Since when the node is being retired, where it is.
+    retiring: Mutex<Option<Clock>>,
     started_at: jiff::Timestamp,
 }
 
@@ -109,6 +116,7 @@ impl Supervisor {
     /// A supervisor that knows of no containers yet; see [`Supervisor::adopt`].
     pub fn new(parts: Parts) -> Supervisor {
         let repairs = Mutex::new(Repairs::new(parts.repair_times));
+        let retiring = Mutex::new(Clock::load(&parts.retiring));
         let inner = Inner {
             parts,
             table: Mutex::default(),
@@ -119,6 +127,7 @@ impl Supervisor {
             unadopted: Mutex::default(),
             repairs,
             engine_disk: Mutex::default(),
+            retiring,
             started_at: jiff::Timestamp::now(),
         };
         Supervisor { inner: Arc::new(inner) }
@@ -219,6 +228,10 @@ impl Supervisor {
 
     fn engine_disk(&self) -> MutexGuard<'_, Option<PathBuf>> {
         self.inner.engine_disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retiring(&self) -> MutexGuard<'_, Option<Clock>> {
+        self.inner.retiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Handle, Slot>> {

@@ -21,6 +21,8 @@ pub struct Policy {
     pub stop_timeout: Duration,
     /// The output kept per process and stream while nobody reads, in bytes.
     pub output_buffer: usize,
+    /// The node is being retired, and what runs on it has so long.
+    pub retire: Option<Duration>,
     pub config: ConfigState,
 }
 
@@ -58,6 +60,7 @@ impl Policy {
             privileged_allowed: false,
             stop_timeout: Duration::from_secs(2),
             output_buffer: 1 << 20,
+            retire: None,
             config: ConfigState::default(),
         }
     }

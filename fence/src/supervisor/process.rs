@@ -23,6 +23,7 @@ impl Supervisor {
         spec.check()?;
         let entry = self.entry(handle)?;
         self.check_running(&entry, "run a process")?;
+        self.check_time_left()?;
         fault::point("run/spawning");
         let attachment = self.spawn(&entry, spec).await?;
         fault::point("run/spawned");

@@ -51,6 +51,8 @@ pub(super) enum Subject {
     CutOff(String),
     /// A container that ended with the machine, by instance.
     Comeback(String),
+    /// A container that is to be stopped because the node is being retired, by instance.
+    Retired(String),
     /// A record that could not be taken over, by handle.
     Record(String),
     /// A container of this node without a record, by the engine's id.

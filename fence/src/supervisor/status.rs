@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 
-use super::{ConfigState, Error, Problem, Result, Supervisor};
+use super::{ConfigState, Error, Problem, Result, Retiring, Supervisor};
 use crate::container::State;
 use crate::image::KeeperStatus;
 
@@ -37,6 +37,8 @@ pub struct NodeStatus {
     pub config: ConfigState,
     pub image: KeeperStatus,
     pub containers: Counts,
+    /// Where the node is being retired: how far that is.
+    pub retiring: Option<Retiring>,
     /// What could not be cleaned up or put right yet, and is tried again; with no tries, what nobody can put right.
     pub problems: Vec<Problem>,
 }
@@ -95,6 +97,7 @@ impl Supervisor {
             config: policy.config.clone(),
             image: parts.images.status(),
             containers: self.counts(policy.max_containers),
+            retiring: self.retirement(),
             problems,
         }
     }

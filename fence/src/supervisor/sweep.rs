@@ -76,9 +76,10 @@ impl Supervisor {
                 let name = path.strip_prefix(run_dir).ok().and_then(Path::to_str);
                 name.is_some_and(|name| directories.contains(name) && !recorded.contains(name))
             }
-            Subject::CutOff(instance) | Subject::Comeback(instance) | Subject::Ports(instance) => {
-                in_table.contains(instance)
-            }
+            Subject::CutOff(instance)
+            | Subject::Comeback(instance)
+            | Subject::Retired(instance)
+            | Subject::Ports(instance) => in_table.contains(instance),
             // What is still lost was tried just now.
             Subject::Lost(_) => false,
             Subject::Record(_) | Subject::Late(_) | Subject::Disk(_) | Subject::Rules => true,

@@ -21,6 +21,7 @@ use crate::network::{FakeFirewall, PortPool};
 
 mod rebuild;
 mod recovery;
+mod retire;
 
 struct Configured;
 
@@ -98,6 +99,7 @@ fn supervisor(
         ports: PortPool::new(48_000, 200),
         init: InitBinary::store(&dir.join("init"), &dir.join("store")).unwrap(),
         run_dir: dir.join("c"),
+        retiring: dir.join("retiring.json"),
         policy: policy.subscribe(),
         node_name: "n1".into(),
         node_id: "id-of-n1".into(),

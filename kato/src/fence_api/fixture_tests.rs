@@ -50,6 +50,8 @@ fn answers_of_each_version_are_read() {
             ("fence/base:0.1.0", "ok")
         );
         assert_eq!((status.containers.active, status.containers.total), (2, 3));
+        let retiring = status.retiring.unwrap();
+        assert_eq!((retiring.seconds_left, retiring.active, retiring.stopped), (540, 5, 2));
         assert_eq!(
             (status.problems[0].what.as_str(), status.problems[0].tries),
             ("container web", 2)

@@ -4,6 +4,7 @@
 //! it. The same types are what `-j` and `-y` print. What kato sends is in `spec.rs`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub struct Status {
     pub image: ImageStatus,
     /// How many containers there are.
     pub containers: ContainerCounts,
+    /// Where the node is being retired: how far that is.
+    pub retiring: Option<Retiring>,
     /// What fence could not clean up or put right yet.
     pub problems: Vec<Repair>,
 }
@@ -134,6 +137,34 @@ pub struct ContainerCounts {
     pub total: u32,
     /// How many there may be.
     pub max: u32,
+}
+
+/// How far a node is being retired.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retiring {
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Until the containers that run are stopped.
+    pub seconds_left: u64,
+    /// Containers that still run.
+    pub active: u64,
+    /// Those that do not.
+    pub stopped: u64,
+}
+
+impl fmt::Display for Retiring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Retiring {
+            seconds_left, active, ..
+        } = self;
+        let all = active.saturating_add(self.stopped);
+        match (active, seconds_left) {
+            (0, _) => write!(f, "0 of {all} still run"),
+            (_, 0) => write!(f, "{active} of {all} are being stopped"),
+            _ => write!(f, "{active} of {all} still run, {seconds_left} s left"),
+        }
+    }
 }
 
 /// Fence's version and those of what it uses.

@@ -4,7 +4,7 @@ use fixtures::{kept, lines, list, pin, with_additions};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Alive, Containers, Paired, Record, Report, Retire, Role};
+use super::{Alive, Containers, Paired, Record, Report, Retire, Retiring, Role};
 use crate::config::Name;
 use crate::process::{Answered, Observed, Order, OrderAction, Process, State, Wanted};
 use crate::realms::Realm;
@@ -86,6 +86,12 @@ fn report() -> Report {
             stopped: 2,
             lost: 3,
             max: 256,
+        }),
+        retiring: Some(Retiring {
+            since: Some(Timestamp::UNIX_EPOCH),
+            seconds_left: 540,
+            active: 1,
+            stopped: 2,
         }),
         problems: vec!["the image a:1 is missing".into()],
     }

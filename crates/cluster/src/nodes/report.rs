@@ -77,6 +77,9 @@ pub struct Report {
     /// How many containers it has, where its fence said so.
     #[serde(default)]
     pub containers: Option<Containers>,
+    /// Where it is being retired: how far that is.
+    #[serde(default)]
+    pub retiring: Option<Retiring>,
     /// What else is not in order there, in words.
     #[serde(default)]
     pub problems: Vec<String>,
@@ -95,13 +98,32 @@ pub struct Containers {
     pub max: u64,
 }
 
+/// How far a node is being retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retiring {
+    /// Since when, where it says so.
+    pub since: Option<Timestamp>,
+    /// Until the containers that run are stopped.
+    pub seconds_left: u64,
+    /// Containers that still run.
+    pub active: u64,
+    /// Those that do not.
+    pub stopped: u64,
+}
+
 impl Report {
     /// Whether it says the same, whenever it was said.
     pub fn says_the_same(&self, other: &Report) -> bool {
-        Report {
-            at: other.at,
-            ..self.clone()
-        } == *other
+        let untimed = |report: &Report| Report {
+            at: Timestamp::UNIX_EPOCH,
+            retiring: report.retiring.map(|retiring| Retiring {
+                // Of a wait that goes on nothing is news but its end.
+                seconds_left: retiring.seconds_left.min(1),
+                ..retiring
+            }),
+            ..report.clone()
+        };
+        untimed(self) == untimed(other)
     }
 
     /// What is seen of one process.
@@ -169,4 +191,34 @@ fn known_answers<'de, D: Deserializer<'de>>(
     Ok(all
         .filter_map(|(name, answer)| Some((name.parse().ok()?, answer)))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_node_that_is_being_retired_its_containers_are_news_and_its_seconds_are_not() {
+        let retiring = |seconds_left, active| Report {
+            name: Name::new("one").unwrap(),
+            at: Timestamp::now(),
+            version: String::new(),
+            roles: Vec::new(),
+            addresses: Vec::new(),
+            processes: Vec::new(),
+            orders: BTreeMap::new(),
+            config_revision: None,
+            containers: None,
+            retiring: Some(Retiring {
+                since: None,
+                seconds_left,
+                active,
+                stopped: 0,
+            }),
+            problems: Vec::new(),
+        };
+        assert!(retiring(500, 2).says_the_same(&retiring(499, 2)));
+        assert!(!retiring(500, 2).says_the_same(&retiring(499, 1)));
+        assert!(!retiring(1, 2).says_the_same(&retiring(0, 2)), "its end is news");
+    }
 }

@@ -87,7 +87,8 @@ impl From<supervisor::Error> for Error {
             E::ImageMissing { .. } | E::Engine { .. } | E::Inventory { .. } | E::Files { .. } if temporary => {
                 unavailable(&mut body)
             }
-            E::InitUnreachable { .. } | E::NotReady(_) => unavailable(&mut body),
+            // Another node will do, and this one once it is in service again.
+            E::InitUnreachable { .. } | E::NotReady(_) | E::Retiring => unavailable(&mut body),
             E::PropertyNotFound { .. }
             | E::HandleInUse { .. }
             | E::ProcessExists { .. }
@@ -162,6 +163,11 @@ mod tests {
         let starting = Error::from(supervisor::Error::NotReady("starting"));
         assert_eq!(
             (starting.status.as_u16(), starting.body.kind),
+            (500, "ServiceUnavailableError")
+        );
+        let retiring = Error::from(supervisor::Error::Retiring);
+        assert_eq!(
+            (retiring.status.as_u16(), retiring.body.kind),
             (500, "ServiceUnavailableError")
         );
         let missing = |temporary| supervisor::Error::ImageMissing {

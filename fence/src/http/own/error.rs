@@ -99,6 +99,8 @@ fn place(error: &supervisor::Error) -> (StatusCode, Option<&'static str>, &'stat
         E::HandleInUse { .. } | E::ProcessExists { .. } | E::PortInUse { .. } | E::BeingDestroyed { .. } => {
             (StatusCode::CONFLICT, Some(CONFLICT), "")
         }
+        // Nothing that passes by itself, so that nobody waits for it.
+        E::Retiring => (StatusCode::CONFLICT, Some(CONFLICT), "kato node retire --cancel"),
         E::WrongState { .. } => (StatusCode::CONFLICT, Some(CONFLICT), "kato container info HANDLE"),
         E::ImageMissing { temporary: true, .. } => (StatusCode::SERVICE_UNAVAILABLE, None, "kato status"),
         E::Engine { .. } if error.is_temporary() => (StatusCode::SERVICE_UNAVAILABLE, None, "kato status"),
@@ -147,6 +149,10 @@ mod tests {
             (400, "InvalidError", String::new())
         );
         assert_eq!(told(supervisor::Error::NotReady("starting")).0, 503);
+        assert_eq!(
+            told(supervisor::Error::Retiring),
+            (409, "ConflictError", "kato node retire --cancel".into())
+        );
         let full = supervisor::Error::Files {
             attempt: "make",
             path: "/run/x".into(),

@@ -11,7 +11,7 @@ use crate::container::{
 };
 use crate::http::garden::{container_spec, process_spec, wire as garden};
 use crate::http::json;
-use crate::supervisor::{ConfigState, NodeStatus, NodeVersion, Problem, Stream};
+use crate::supervisor::{ConfigState, NodeStatus, NodeVersion, Problem, Retiring, Stream};
 
 fn pretty(answer: &impl Serialize) -> String {
     serde_json::to_string_pretty(answer).unwrap()
@@ -83,6 +83,12 @@ fn status() -> NodeStatus {
         },
         image: Default::default(),
         containers: Default::default(),
+        retiring: Some(Retiring {
+            since: "2026-01-02T03:04:05Z".into(),
+            seconds_left: 540,
+            active: 5,
+            stopped: 2,
+        }),
         problems: vec![Problem {
             what: "container web".into(),
             why: "the engine does not answer".into(),

@@ -1,6 +1,6 @@
 //! What the node says of itself: everybody asked, each with a bound.
 
-use cluster::nodes::{Containers, Report};
+use cluster::nodes::{Containers, Report, Retiring};
 use cluster::process::{Observed, Process};
 use jiff::Timestamp;
 
@@ -45,6 +45,7 @@ pub async fn report(member: &Member) -> Report {
             None => seen,
         },
         containers: fence.as_ref().map(containers),
+        retiring: fence.as_ref().and_then(retiring),
         problems: match &fence {
             Some(fence) => problems(fence),
             None => Some(silence)
@@ -68,6 +69,16 @@ fn containers(fence: &FenceStatus) -> Containers {
         lost: counts.lost.into(),
         max: counts.max.into(),
     }
+}
+
+fn retiring(fence: &FenceStatus) -> Option<Retiring> {
+    let told = fence.retiring.as_ref()?;
+    Some(Retiring {
+        since: told.since,
+        seconds_left: told.seconds_left,
+        active: told.active,
+        stopped: told.stopped,
+    })
 }
 
 /// What fence cannot do as it should.

@@ -11,7 +11,7 @@ use super::{Member, Patience, observe};
 
 /// How long more changes are waited for after one.
 const GATHER: Duration = Duration::from_millis(100);
-/// How soon a fence that is behind is asked again.
+/// How soon a fence that is behind, or that is being retired, is asked again.
 const BEHIND: Duration = Duration::from_secs(1);
 
 /// Keep the report, for ever.
@@ -38,8 +38,9 @@ pub async fn keep(member: &Member) {
             due = Instant::now() + REPORT_EVERY;
         }
         let is_behind = report.config_revision < *member.config_revision.borrow();
+        let is_emptied = report.retiring.is_some_and(|retiring| retiring.active > 0);
         written = Some(report);
-        let look_again = if is_behind {
+        let look_again = if is_behind || is_emptied {
             due.min(Instant::now() + BEHIND)
         } else {
             due

@@ -165,6 +165,14 @@ pub fn warn(report: &Seen, live_restore: Option<bool>) -> Vec<String> {
             image.in_use
         )
     }));
+    let retiring = report.fence.iter().filter_map(|fence| fence.retiring.as_ref());
+    warnings.extend(retiring.map(|retiring| {
+        let since = retiring
+            .since
+            .map(|since| format!(" since {since}"))
+            .unwrap_or_default();
+        format!("the node is being retired{since}: {retiring} (kato node retire --cancel)")
+    }));
     let by_hand = report
         .processes
         .iter()
@@ -180,7 +188,7 @@ mod tests {
     use cluster::nodes::DockerSettings;
     use cluster::process::State;
 
-    use crate::fence_api::wire::Repair;
+    use crate::fence_api::wire::{Repair, Retiring};
 
     fn node() -> NodeFile {
         NodeFile::micro(&Name::new("one").unwrap(), DockerSettings::default())
@@ -323,6 +331,30 @@ mod tests {
         assert_eq!(
             problems[0].problem,
             "container web could not be removed since 2026-01-02T03:04:05Z: no space left; fence tries again"
+        );
+    }
+
+    #[test]
+    fn a_node_that_is_being_retired_is_told_and_in_order() {
+        let mut fence = good_fence();
+        fence.retiring = Some(Retiring {
+            since: "2026-01-02T03:04:05Z".parse().ok(),
+            seconds_left: 540,
+            active: 5,
+            stopped: 2,
+        });
+        assert_eq!(judged(Some(fence.clone()), vec![running(Process::Fence)]), []);
+        let report = Seen {
+            processes: Vec::new(),
+            fence: Some(fence),
+            fence_problem: String::new(),
+        };
+        assert_eq!(
+            warn(&report, None),
+            [
+                "the node is being retired since 2026-01-02T03:04:05Z: 5 of 7 still run, 540 s left \
+              (kato node retire --cancel)"
+            ]
         );
     }
 

@@ -5,7 +5,7 @@ use cluster::process::{self, Observed, Wanted};
 use serde::Serialize;
 
 use super::judge::{judge, warn};
-use crate::fence_api::wire::{ContainerCounts, Engine, ImageStatus, Status as FenceStatus};
+use crate::fence_api::wire::{ContainerCounts, Engine, ImageStatus, Retiring, Status as FenceStatus};
 
 /// What was said about the processes.
 pub struct Seen {
@@ -55,6 +55,8 @@ pub struct Node {
     pub engine: Option<EngineView>,
     /// How many containers there are, where fence said so.
     pub containers: Option<ContainerCounts>,
+    /// Where the node is being retired: how far that is.
+    pub retiring: Option<Retiring>,
     /// The processes.
     pub processes: Vec<Observed>,
     /// What is not in order, and what to do about it.
@@ -123,6 +125,7 @@ impl Node {
             config,
             image,
             containers: fence.as_ref().map(|fence| fence.containers.clone()),
+            retiring: fence.as_ref().and_then(|fence| fence.retiring.clone()),
             engine: fence.map(|fence| EngineView {
                 engine: fence.engine,
                 live_restore: live_restore_known,

@@ -28,6 +28,15 @@ pub struct FenceConfig {
     pub output_buffer_kb: u64,
     #[serde(deserialize_with = "seconds")]
     pub stop_timeout: Duration,
+    pub retire: RetireConfig,
+}
+
+/// `fence retire`: whether a node is being taken out of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct RetireConfig {
+    pub wanted: bool,
+    #[serde(deserialize_with = "seconds")]
+    pub timeout: Duration,
 }
 
 /// `fence docker`: the container engine and the base image.
@@ -73,6 +82,9 @@ impl ImageList {
         }
     }
 }
+
+/// The longest time in seconds that containers of a node that is being retired can have.
+pub const MAX_RETIRE_TIMEOUT: i64 = 604_800;
 
 pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
     name: "fence",
@@ -200,6 +212,23 @@ pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
             600,
             || json!(10),
             "seconds a container's processes have to end by themselves before they are killed",
+            Applies::Live,
+        ),
+        Key {
+            path: "retire/wanted",
+            aliases: &[],
+            kind: Kind::Boolean,
+            default: || json!(false),
+            help: "take nothing new, and stop the containers after retire/timeout; kato node retire sets it for a node",
+            applies: Applies::Live,
+            secret: false,
+        },
+        integer(
+            "retire/timeout",
+            0,
+            MAX_RETIRE_TIMEOUT,
+            || json!(600),
+            "seconds the containers of a node that is being retired have before they are stopped",
             Applies::Live,
         ),
     ],
