@@ -20,6 +20,8 @@ pub enum Exit {
     NotInOrder,
     /// The command worked, and found a difference that it was asked to tell by its exit code (`kato config diff`).
     Different,
+    /// The command showed what it could, and said what it could not (`kato config history`).
+    Partly,
     /// The exit code of a process that the command ran.
     Process(u8),
 }
@@ -30,6 +32,7 @@ impl Exit {
         match self {
             Exit::Done => 0,
             Exit::NotInOrder | Exit::Different => 1,
+            Exit::Partly => Kind::Partly.code(),
             Exit::Process(code) => code,
         }
     }

@@ -3,12 +3,13 @@
 //! The image is named after what the tree looks like (names, sizes, times), so that the same tree is read once and a
 //! changed one again.
 
+use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use engine::{Engine, Image};
-use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
@@ -64,25 +65,41 @@ pub async fn image_of(engine: &dyn Engine, path: &str) -> Result<Image> {
     }
 }
 
-/// Remove the images made here more than `age` ago that no container is made of any more. The next container of the
-/// same tree makes its image again.
-pub async fn prune(engine: &dyn Engine, age: SignedDuration) -> engine::Result<()> {
-    let now = Timestamp::now();
-    for image in engine.images().await? {
-        let is_old = image
-            .created
-            .parse::<Timestamp>()
-            .is_ok_and(|made| now.duration_since(made) > age);
-        for name in image.tags.iter().filter(|tag| is_old && is_ours(tag)) {
-            match engine.remove_image(name).await {
-                Ok(()) => tracing::info!(name, "removed the image of a root file system that nobody uses"),
+/// The images made here, with when each was first seen since it was last known to be in use. It is kept in memory, by a
+/// clock that nobody sets: what the wall clock says, or an image's own date, makes none of them old. A fence that is
+/// started anew begins anew.
+#[derive(Debug, Default)]
+pub struct Unused {
+    since: HashMap<String, Instant>,
+}
+
+impl Unused {
+    /// Remove those of which no container is made and that were there for more than `age` by `now`. The next container
+    /// of the same tree makes its image again.
+    pub async fn prune(&mut self, engine: &dyn Engine, age: Duration, now: Instant) -> engine::Result<()> {
+        let tags = engine.images().await?.into_iter().flat_map(|image| image.tags);
+        let there: BTreeSet<String> = tags.filter(|tag| is_ours(tag)).collect();
+        self.since.retain(|name, _| there.contains(name));
+        for name in there {
+            let since = *self.since.entry(name.clone()).or_insert(now);
+            if now.saturating_duration_since(since) <= age {
+                continue;
+            }
+            match engine.remove_image(&name).await {
+                Ok(()) => {
+                    tracing::info!(name, "removed the image of a root file system that nobody uses");
+                    // The same tree may be there again before the next look.
+                    self.since.remove(&name);
+                }
                 // A container is made of it.
-                Err(engine::Error::Conflict { .. }) => {}
+                Err(engine::Error::Conflict { .. }) => {
+                    self.since.insert(name, now);
+                }
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn is_ours(tag: &str) -> bool {
@@ -237,7 +254,7 @@ mod tests {
         nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         std::os::unix::fs::symlink("/dev/zero", dir.path().join("endless")).unwrap();
         std::os::unix::fs::symlink(".", dir.path().join("round")).unwrap();
-        let bounded = |packing| tokio::time::timeout(std::time::Duration::from_secs(20), packing);
+        let bounded = |packing| tokio::time::timeout(Duration::from_secs(20), packing);
         bounded(packed(dir.path()))
             .await
             .expect("packing waits for ever")
@@ -256,28 +273,41 @@ mod tests {
         assert!(fingerprint(Path::new("/nowhere/at/all")).is_err());
     }
 
+    async fn left(engine: &Fake) -> Vec<String> {
+        let images = engine.images().await.unwrap();
+        let mut left: Vec<String> = images.into_iter().flat_map(|image| image.tags).collect();
+        left.sort();
+        left
+    }
+
     #[tokio::test]
-    async fn old_images_that_nobody_uses_go_and_no_others() {
+    async fn images_that_nobody_used_for_long_go_and_no_others() {
+        const AGE: Duration = Duration::from_secs(3600);
         let engine = Fake::new();
         let used = engine.add_image(&format!("{REPOSITORY}:used"));
+        // By their own dates all of these are as old, or as young, as the wall clock has it.
         engine.add_image(&format!("{REPOSITORY}:unused"));
         engine.add_image("app:1");
         let spec = engine::ContainerSpec {
             image: used.id.0,
             ..engine::ContainerSpec::default()
         };
-        engine.create("one", &spec).await.unwrap();
-        prune(&engine, SignedDuration::from_hours(24 * 36_500)).await.unwrap();
-        assert_eq!(engine.images().await.unwrap().len(), 3, "none is old enough");
-        prune(&engine, SignedDuration::from_secs(-3600)).await.unwrap();
-        let mut left: Vec<String> = engine
-            .images()
-            .await
-            .unwrap()
-            .into_iter()
-            .flat_map(|image| image.tags)
-            .collect();
-        left.sort();
-        assert_eq!(left, ["app:1".to_owned(), format!("{REPOSITORY}:used")]);
+        let made = engine.create("one", &spec).await.unwrap();
+        let (mut unused, start) = (Unused::default(), Instant::now());
+        for seen in [start, start + AGE] {
+            unused.prune(&engine, AGE, seen).await.unwrap();
+            assert_eq!(left(&engine).await.len(), 3, "none was seen for long enough");
+        }
+        let later = start + AGE + Duration::from_secs(1);
+        unused.prune(&engine, AGE, later).await.unwrap();
+        let kept = ["app:1".to_owned(), format!("{REPOSITORY}:used")];
+        assert_eq!(left(&engine).await, kept);
+        // One that was made again, or whose last container has gone, has its whole time again.
+        engine.add_image(&format!("{REPOSITORY}:unused"));
+        engine.remove(&made).await.unwrap();
+        unused.prune(&engine, AGE, later + AGE).await.unwrap();
+        assert_eq!(left(&engine).await.len(), 3);
+        unused.prune(&engine, AGE, later + AGE + AGE + AGE).await.unwrap();
+        assert_eq!(left(&engine).await, ["app:1"]);
     }
 }

@@ -16,9 +16,9 @@ use crate::supervisor::Supervisor;
 const COMPARE: Duration = Duration::from_secs(30);
 /// How often it is looked whether a repair is due; twice as long after every time that comparing failed.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often images of root file systems that nobody uses are removed, and how old they must be.
+/// How often images of root file systems that nobody uses are removed, and how long they must have been there.
 const PRUNE: Duration = Duration::from_secs(600);
-const UNUSED: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+const UNUSED: Duration = Duration::from_secs(3600);
 /// How long to wait for an engine that is away before it is asked again.
 const AWAY: Duration = Duration::from_millis(500);
 /// Events that wait to be acted on; what happens beyond that is found by comparing.
@@ -38,10 +38,10 @@ pub(super) async fn run(engine: Arc<dyn Engine>, supervisor: Supervisor) {
 
 /// Remove what was made for containers that are no more.
 async fn prune(engine: Arc<dyn Engine>) {
-    let mut due = tokio::time::interval(PRUNE);
+    let (mut due, mut unused) = (tokio::time::interval(PRUNE), rootfs::Unused::default());
     loop {
         due.tick().await;
-        if let Err(error) = rootfs::prune(&*engine, UNUSED).await {
+        if let Err(error) = unused.prune(&*engine, UNUSED, std::time::Instant::now()).await {
             tracing::debug!(%error, "could not remove unused images of root file systems");
         }
     }

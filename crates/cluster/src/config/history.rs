@@ -75,6 +75,19 @@ pub struct History {
     pub more: bool,
     /// How many changes, the oldest, are not remembered any more.
     pub forgotten: u64,
+    /// Records among these that cannot be read, newest first. Whether they were asked for is not known.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A record that is there and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    /// Counted from 1, as of any record.
+    pub number: u64,
+    /// The revision at which it was last written.
+    pub revision: Revision,
+    /// Why it cannot be read.
+    pub reason: String,
 }
 
 impl Query {
@@ -143,7 +156,14 @@ pub(super) fn record_key(number: u64) -> String {
 pub(super) async fn find(store: &dyn Store, query: &Query, schema: &Schema) -> Result<History> {
     let mut found = History::default();
     let mut revisions = 0;
-    walk(store, None, schema, |mut record| {
+    walk(store, None, schema, |record| {
+        let mut record = match record {
+            Ok(record) => record,
+            Err((unreadable, _)) => {
+                found.unreadable.push(unreadable);
+                return ControlFlow::Continue(());
+            }
+        };
         record
             .changes
             .retain(|change| query.part.holds(&record.scope, &change.path));
@@ -168,25 +188,30 @@ pub(super) async fn find(store: &dyn Store, query: &Query, schema: &Schema) -> R
 }
 
 /// Give the records to `take`, newest first and none left out, from this number or from the newest on, until it has
-/// enough or older ones are forgotten.
+/// enough or older ones are forgotten. One that cannot be read is given as what is known of it.
 pub(super) async fn walk(
     store: &dyn Store,
     from: Option<u64>,
     schema: &Schema,
-    mut take: impl FnMut(Record) -> ControlFlow<()> + Send,
+    mut take: impl FnMut(std::result::Result<Record, (Unreadable, Error)>) -> ControlFlow<()> + Send,
 ) -> Result<()> {
-    let mut read = Ok(());
-    walk_entries(store, from, |_, entry| {
-        match Record::read(&entry.key, &entry.value, entry.revision, schema) {
-            Ok(record) => take(record),
-            Err(error) => {
-                read = Err(error);
-                ControlFlow::Break(())
-            }
-        }
+    walk_entries(store, from, |number, entry| {
+        let record = Record::read(&entry.key, &entry.value, entry.revision, schema);
+        take(record.map_err(|error| {
+            let reason = match &error {
+                Error::Corrupt { source, .. } => source.to_string(),
+                other => other.to_string(),
+            };
+            let revision = entry.revision;
+            let unreadable = Unreadable {
+                number,
+                revision,
+                reason,
+            };
+            (unreadable, error)
+        }))
     })
-    .await?;
-    read
+    .await
 }
 
 /// The same with what the store holds of each record, and its number.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::commit::OfLayer;
-use super::history::{self, Author, Record};
+use super::history::{self, Author, Record, Unreadable};
 use super::key::KeyPath;
 use super::layers::Layers;
 use super::schema::{REDACTED, Schema};
@@ -40,6 +40,9 @@ pub struct Diff {
     pub to: Revision,
     /// What differs, by layer and key.
     pub differences: Vec<Difference>,
+    /// Changes in between that cannot be read, newest first: what they changed is not told above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// What going back did.
@@ -55,7 +58,11 @@ pub struct RolledBack {
 
 /// What happened to each leaf between two states.
 #[derive(Debug, Default)]
-struct Span(BTreeMap<(Scope, KeyPath), Between>);
+struct Span {
+    leaves: BTreeMap<(Scope, KeyPath), Between>,
+    /// The records of which nothing else is known.
+    unreadable: Vec<(Unreadable, Error)>,
+}
 
 /// A leaf at the beginning and at the end.
 #[derive(Debug)]
@@ -70,7 +77,8 @@ impl Config {
     pub async fn diff(&self, from: Revision, to: Option<Revision>) -> Result<Diff> {
         let layers = self.layers().await?;
         let to = to.unwrap_or(layers.revision);
-        let span = self.span(&layers, from.min(to), from.max(to)).await?;
+        let mut span = self.span(&layers, from.min(to), from.max(to)).await?;
+        let unreadable = span.unreadable.drain(..).map(|(unreadable, _)| unreadable).collect();
         let mut differences: Vec<Difference> = span.differences().collect();
         if from > to {
             for difference in &mut differences {
@@ -78,7 +86,12 @@ impl Config {
                 std::mem::swap(&mut change.old, &mut change.new);
             }
         }
-        Ok(Diff { from, to, differences })
+        Ok(Diff {
+            from,
+            to,
+            differences,
+            unreadable,
+        })
     }
 
     /// Make this part of the tree what it was at revision `to`.
@@ -119,7 +132,11 @@ impl Config {
             ..part.clone()
         };
         let mut span = self.span(&layers, to, layers.revision).await?;
-        span.0.retain(|(scope, path), _| part.holds(scope, path));
+        if !span.unreadable.is_empty() {
+            // What is to be undone is not known.
+            return Err(span.unreadable.swap_remove(0).1);
+        }
+        span.leaves.retain(|(scope, path), _| part.holds(scope, path));
         let back = Back::new(&layers, &span)?;
         commit::check_count(&back.changes)?;
         let mut after = layers.clone();
@@ -143,6 +160,19 @@ impl Config {
         let mut span = Span::default();
         let (mut is_known, mut oldest) = (layers.last_change == 0, layers.revision);
         history::walk(self.store.as_ref(), Some(layers.last_change), self.schema, |record| {
+            let record = match record {
+                Ok(record) => record,
+                Err(unreadable) => {
+                    // It was made at this revision or before.
+                    if unreadable.0.revision <= from {
+                        is_known = true;
+                        return ControlFlow::Break(());
+                    }
+                    is_known = unreadable.0.number == 1;
+                    span.unreadable.push(unreadable);
+                    return ControlFlow::Continue(());
+                }
+            };
             oldest = record.revision;
             is_known = record.revision <= from || record.number == 1;
             if record.revision <= from {
@@ -150,6 +180,9 @@ impl Config {
             }
             if record.revision <= to {
                 span.add(record, self.schema);
+            } else {
+                // Those that came before this one, going back, were later still.
+                span.unreadable.clear();
             }
             ControlFlow::Continue(())
         })
@@ -168,7 +201,7 @@ impl Span {
             let is_redacted = |value: &Option<Value>| value.as_ref().is_some_and(|value| value == REDACTED);
             let is_hidden = schema.is_secret(&change.path) || is_redacted(&change.old) || is_redacted(&change.new);
             let between = self
-                .0
+                .leaves
                 .entry((record.scope.clone(), change.path))
                 .or_insert_with(|| Between {
                     old: None,
@@ -181,7 +214,7 @@ impl Span {
     }
 
     fn differences(self) -> impl Iterator<Item = Difference> {
-        self.0.into_iter().filter_map(|((scope, path), between)| {
+        self.leaves.into_iter().filter_map(|((scope, path), between)| {
             between.is_different().then(|| {
                 let shown = |value: Option<Value>| match value {
                     Some(_) if between.is_hidden => Some(Value::from(REDACTED)),
@@ -221,7 +254,7 @@ impl Back {
     fn new(layers: &Layers, span: &Span) -> Result<Self> {
         let mut wanted: BTreeMap<&Scope, Vec<(&KeyPath, &Between)>> = BTreeMap::new();
         let mut secrets = Vec::new();
-        for ((scope, path), between) in &span.0 {
+        for ((scope, path), between) in &span.leaves {
             if !between.is_hidden {
                 wanted.entry(scope).or_default().push((path, between));
             } else if between.is_different() {

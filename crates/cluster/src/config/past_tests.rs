@@ -49,6 +49,40 @@ fn part(address: &str) -> Part {
     }
 }
 
+/// Spoils what the store holds of one record.
+async fn spoil(config: &Config, number: u64) {
+    let txn = crate::store::Txn::new().put(history::record_key(number), *b"{");
+    assert!(matches!(config.store.txn(txn).await.unwrap(), Outcome::Done(_)));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_hides_no_other() {
+    let config = new();
+    for number in 1..=4 {
+        set(&config, &format!("x/y{number}"), json!(number)).await;
+    }
+    spoil(&config, 3).await;
+    let told = config.history(&Query::newest(10)).await.unwrap();
+    let numbers = |told: &[Unreadable]| told.iter().map(|unreadable| unreadable.number).collect::<Vec<_>>();
+    assert_eq!(told.records.iter().map(|r| r.number).collect::<Vec<_>>(), [4, 2, 1]);
+    assert_eq!((numbers(&told.unreadable), told.forgotten), (vec![3], 0));
+    let diff = config.diff(0, None).await.unwrap();
+    let paths: Vec<&str> = diff.differences.iter().map(|d| d.change.path.as_str()).collect();
+    assert_eq!(
+        (paths, numbers(&diff.unreadable)),
+        (vec!["x/y1", "x/y2", "x/y4"], vec![3])
+    );
+    // What is surely later or earlier does not count.
+    assert_eq!(config.diff(0, Some(1)).await.unwrap().unreadable, []);
+    assert_eq!(config.diff(4, None).await.unwrap().unreadable, []);
+    // The way back over it is not known.
+    assert!(matches!(back(&config, 1).await, Err(Error::Corrupt { .. })));
+    assert_eq!(back(&config, 4).await.unwrap().differences, []);
+    // Also where it is the oldest there is.
+    spoil(&config, 1).await;
+    assert_eq!(numbers(&config.diff(0, None).await.unwrap().unreadable), [3, 1]);
+}
+
 #[tokio::test]
 async fn going_back_undoes_all_that_came_after_and_is_a_change_itself() {
     let config = new();
@@ -210,6 +244,7 @@ async fn what_is_forgotten_cannot_be_gone_back_to() {
         records,
         more,
         forgotten,
+        unreadable: _,
     } = config.history(&Query::newest(100)).await.unwrap();
     assert_eq!((records.len(), more, forgotten), (10, false, 11));
     let oldest = records[9].revision;

@@ -44,6 +44,10 @@ async fn show(context: &Context, args: &DiffArgs) -> Result<Exit> {
         Format::Text => words::differences(&context.ui, &diff.differences)?,
         format => context.ui.document(format, &diff)?,
     }
+    words::unreadable(&context.ui, &diff.unreadable);
+    if !diff.unreadable.is_empty() {
+        return Ok(Exit::Partly);
+    }
     if diff.differences.is_empty() {
         context.ui.say("Nothing differs");
     } else if args.exit_code {

@@ -54,7 +54,11 @@ pub async fn run(context: &Context, args: &HistoryArgs) -> Result<Exit> {
         format => context.ui.document(format, &history.records)?,
     }
     say_what_is_not_listed(context, args, &history);
-    Ok(Exit::Done)
+    words::unreadable(&context.ui, &history.unreadable);
+    Ok(match history.unreadable.is_empty() {
+        true => Exit::Done,
+        false => Exit::Partly,
+    })
 }
 
 fn text(records: &[Record]) -> String {
@@ -75,7 +79,7 @@ fn text(records: &[Record]) -> String {
 }
 
 fn say_what_is_not_listed(context: &Context, args: &HistoryArgs, history: &History) {
-    if history.records.is_empty() {
+    if history.records.is_empty() && history.unreadable.is_empty() {
         context.ui.say("No such change is remembered");
     }
     if history.more {

@@ -1,5 +1,6 @@
 //! Changes and differences in words: which key, in which layer, which values.
 
+use cluster::config::history::Unreadable;
 use cluster::config::tree::Change;
 use cluster::config::{Difference, KeyPath, Scope, Target};
 use serde_json::Value;
@@ -9,6 +10,8 @@ use crate::ui::{Tone, Ui};
 
 /// How much of a value fits a line that tells of a change, in characters.
 const SHOWN: usize = 200;
+/// How many changes that cannot be read are named one by one.
+const MOST_UNREADABLE: usize = 10;
 
 /// A key as commands take it, and whose it is.
 pub fn key(scope: &Scope, path: &KeyPath) -> String {
@@ -43,6 +46,23 @@ pub fn differences(ui: &Ui, differences: &[Difference]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Warn of changes of which nothing else can be said.
+pub fn unreadable(ui: &Ui, unreadable: &[Unreadable]) {
+    for Unreadable {
+        number,
+        revision,
+        reason,
+    } in unreadable.iter().take(MOST_UNREADABLE)
+    {
+        ui.warn(&format!(
+            "change {number} of the history (written at revision {revision}) cannot be read and is left out: {reason}"
+        ));
+    }
+    if let more @ 1.. = unreadable.len().saturating_sub(MOST_UNREADABLE) {
+        ui.warn(&format!("{more} more changes cannot be read and are left out"));
+    }
 }
 
 /// A value on one line: text as it is where it cannot be taken for something else, all the rest as JSON.

@@ -1,5 +1,8 @@
 //! What was changed, what differs, and the way back, as the administrator sees them.
 
+use cluster::nodes::Paths;
+use cluster::store::sqlite::SqliteStore;
+use cluster::store::{Store, Txn};
 use serde_json::{Value, json};
 
 use super::{config, node, printed, unchanged};
@@ -53,6 +56,37 @@ fn the_history_tells_who_changed_what_newest_first() {
             .count(),
         1
     );
+}
+
+/// Spoil what the tree holds of one change.
+fn spoil(node: &Machine, number: u64) {
+    let paths = Paths::from_root(Some(node.root()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let store = SqliteStore::open(&paths.tree_db()).await.expect("a tree");
+        let spoilt = Txn::new().put(format!("history/{number:020}"), *b"{");
+        store.txn(spoilt).await.expect("a spoilt record");
+    });
+}
+
+#[test]
+fn a_change_that_cannot_be_read_is_named_and_hides_no_other() {
+    let node = changed();
+    spoil(&node, 2);
+    let history = config(&node, "history");
+    assert_eq!(history.code(), 6, "{history}");
+    let told = history.stdout();
+    for (revision, is_told) in [(1, true), (2, false), (3, true), (4, true)] {
+        assert_eq!(told.contains(&format!("revision {revision} ")), is_told, "{told}");
+    }
+    let named = "change 2 of the history (written at revision 5) cannot be read and is left out";
+    assert!(history.stderr().contains(named), "{history}");
+    let diff = config(&node, "diff 0");
+    assert_eq!(diff.code(), 6, "{diff}");
+    assert!(diff.stdout().contains("+ fence max_containers: 7"), "{diff}");
+    assert!(diff.stderr().contains(named), "{diff}");
+    assert_eq!(config(&node, "diff -j 0").json()["unreadable"][0]["number"], 2);
+    assert_eq!(config(&node, "rollback 1").code(), 1);
 }
 
 #[test]
