@@ -21,6 +21,15 @@ pub struct Cli {
     /// Work below this directory instead of / (several nodes on one machine)
     #[arg(long, global = true, env = "KATO_ROOT", value_name = "DIR", hide_env_values = true)]
     root: Option<PathBuf>,
+    /// Be the administrator whose credential is in this file
+    #[arg(
+        long,
+        global = true,
+        env = "KATO_CREDENTIAL",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    credential: Option<PathBuf>,
     /// Say more of what is done, on stderr
     #[arg(short, long, global = true)]
     verbose: bool,
@@ -89,7 +98,7 @@ fn start(cli: Cli, root: Option<PathBuf>, ui: Ui) -> Result<Exit> {
         .build()
         .map_err(|error| Error::failed("could not start").because(error))?;
     let context = Context {
-        paths: Paths::from_root(cli.root.as_deref()),
+        paths: Paths::from_root(cli.root.as_deref()).with_credential(cli.credential),
         ui,
         root,
     };

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{self, Error};
+use super::joining::Standing;
 use super::supervisor::Supervisor;
 use super::wire::{Action, AgentInfo, Answer, Failure, FailureKind, LONGEST, Report};
 use crate::error::chain;
@@ -23,6 +24,8 @@ pub struct Desk {
     pub agent: AgentInfo,
     /// This node's fence.
     pub fence: fence_api::Client,
+    /// How the node stands with its cluster; `None` on a micro cloud and on the core.
+    pub standing: tokio::sync::watch::Sender<Option<Standing>>,
     /// Cancelled to end the agent.
     pub shutdown: CancellationToken,
 }
@@ -71,6 +74,7 @@ impl Desk {
             processes,
             fence,
             fence_problem,
+            standing: self.standing.borrow().clone(),
         }
     }
 }

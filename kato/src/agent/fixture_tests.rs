@@ -158,6 +158,7 @@ fn report() -> Report {
         processes: vec![observed],
         fence: Some(Default::default()),
         fence_problem: "".into(),
+        standing: None,
     }
 }
 

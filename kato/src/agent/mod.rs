@@ -10,6 +10,7 @@
 //! | [`worker`] | keeps one process as it is wanted; [`external`] only looks at one |
 //! | [`supervisor`] | all of them: orders and their effect; [`processes`] has those that are looked after, [`rogues`] those that no role wants |
 //! | [`member`] | the node in its cluster: says how it is, does what is wanted of it from elsewhere |
+//! | [`joining`] | asks the core to be let in, renews certificates; [`core`] is the core's side of it |
 //! | [`memory`] | what is wanted and what runs, on disk |
 //! | [`process_control`] | starting, watching and ending processes |
 //! | [`probe`], [`backoff`], [`logs`] | whether a process is ready, when it is tried again, its log |
@@ -19,6 +20,7 @@
 
 pub mod backoff;
 pub mod client;
+pub mod core;
 pub mod desk;
 pub mod detach;
 mod error;
@@ -26,8 +28,9 @@ mod external;
 #[cfg(test)]
 mod fixture_tests;
 pub mod glance;
+pub mod joining;
 mod lock;
-mod logs;
+pub mod logs;
 pub mod member;
 mod memory;
 mod probe;
@@ -81,6 +84,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
         agent: own_info(),
         fence: fence_api::Client::new(paths),
         shutdown: shutdown.clone(),
+        standing: tokio::sync::watch::Sender::new(None),
     });
     let socket = paths.agent_socket();
     let failed = |error| Error::failed(format!("could not listen at {}", socket.display())).because(error);
@@ -89,12 +93,16 @@ pub async fn run(paths: &Paths) -> Result<()> {
     service::ready();
     // Roles come and go.
     let logs = Process::ALL.map(|process| table::log_file(paths, process)).to_vec();
+    let cluster_node = node.clone();
     let member = Member::new(paths, node, Arc::clone(&desk));
     let answers = TaskTracker::new();
+    let standing = desk.standing.clone();
     tokio::select! {
         () = server::serve(listener, Arc::clone(&desk), answers.clone()) => {}
         () = logs::keep_small(logs) => {}
         () = member.run() => {}
+        () = core::serve(paths, &cluster_node) => {}
+        () = joining::keep(paths, &cluster_node, &standing) => {}
         () = service::stay_alive() => {}
         () = shutdown.cancelled() => {}
         ended = signalled() => ended.map_err(|error| Error::failed("could not wait for signals").because(error))?,

@@ -1,11 +1,18 @@
 //! How the agent learns whether a process is ready: it asks the process itself.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster::files;
+use cluster::identity::Pki;
+use cluster::nodes::Paths;
+use cluster::store::Store;
+use cluster::store::etcd::{Credentials, Endpoints, EtcdStore};
 
+use super::core::reconciler::ENDPOINTS;
+use super::joining::etcd::Settings;
 use crate::docker_api;
 use crate::error::chain;
 use crate::fence_api;
@@ -88,5 +95,53 @@ impl Probe for DockerProbe {
                 pid: None,
             },
         }
+    }
+}
+
+/// etcd is ready when it gives an answer that a majority of the members agrees on.
+pub struct ConfigProbe {
+    paths: Paths,
+}
+
+impl ConfigProbe {
+    /// Of this node's etcd.
+    pub fn new(paths: &Paths) -> Self {
+        ConfigProbe { paths: paths.clone() }
+    }
+
+    /// The member of this node, as whoever this node is.
+    fn store(&self) -> Result<EtcdStore, String> {
+        let settings = Settings::load(&self.paths).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => "this node is not a member of the config store yet".to_owned(),
+            _ => format!("etcd's settings cannot be read: {error}"),
+        })?;
+        let endpoint = settings
+            .local_endpoint()
+            .ok_or("etcd's settings do not say where it answers")?;
+        let pki = Pki::new(self.paths.pki());
+        let (certificate, key) = match pki.root_certificate().exists() {
+            true => (pki.root_certificate(), pki.root_key()),
+            false => (pki.node_certificate(), pki.node_key()),
+        };
+        let credentials = Credentials {
+            ca: pki.ca().into(),
+            certificate: certificate.into(),
+            key: key.into(),
+        };
+        Ok(EtcdStore::new(Endpoints::Given(vec![endpoint]), Some(credentials)))
+    }
+}
+
+#[async_trait]
+impl Probe for ConfigProbe {
+    async fn ask(&self) -> Answer {
+        let problem = match self.store() {
+            Ok(store) => match store.get(ENDPOINTS).await {
+                Ok(_) => String::new(),
+                Err(error) => chain(&error),
+            },
+            Err(problem) => problem,
+        };
+        Answer { problem, pid: None }
     }
 }

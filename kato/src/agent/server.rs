@@ -145,6 +145,7 @@ mod tests {
             agent: super::super::own_info(),
             fence: fence_api::Client::new(&Paths::from_root(Some(directory.path()))),
             shutdown: CancellationToken::new(),
+            standing: tokio::sync::watch::Sender::new(None),
         };
         tokio::spawn(serve(bind(&socket).unwrap(), Arc::new(desk), TaskTracker::new()));
         (directory, socket)

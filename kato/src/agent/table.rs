@@ -9,7 +9,8 @@ use cluster::files;
 use cluster::nodes::{NodeFile, Paths};
 use cluster::process::{self, Process};
 
-use super::probe::{DockerProbe, FenceProbe, Probe};
+use super::joining::etcd::Settings;
+use super::probe::{ConfigProbe, DockerProbe, FenceProbe, Probe};
 use super::process_control::{Launch, systemd};
 use crate::{docker_api, fence_api};
 
@@ -65,7 +66,8 @@ fn entry(process: Process, paths: &Paths, node: &NodeFile) -> Option<Entry> {
     let log = log_file(paths, process);
     let (launch, probe): (Option<Launch>, Arc<dyn Probe>) = match process {
         // The agent does not look after itself.
-        Process::Agent | Process::Config => return None,
+        Process::Agent => return None,
+        Process::Config => (Some(etcd(paths, log.clone())), Arc::new(ConfigProbe::new(paths))),
         Process::Docker => {
             let engine = docker_api::Engine::new(&node.docker.socket, DockerProbe::BOUND);
             let pid_file = node.docker.managed.then(|| docker_pid_file(paths));
@@ -83,6 +85,18 @@ fn entry(process: Process, paths: &Paths, node: &NodeFile) -> Option<Entry> {
         probe,
         log,
     })
+}
+
+fn etcd(paths: &Paths, log: PathBuf) -> Launch {
+    let mut settings = OsString::from("--config-file=");
+    settings.push(Settings::file(paths));
+    Launch {
+        process: Process::Config,
+        unit: unit(Process::Config),
+        program: installed("etcd").unwrap_or_else(|| "etcd".into()),
+        args: vec![settings],
+        log,
+    }
 }
 
 fn fence(paths: &Paths, log: PathBuf) -> Launch {

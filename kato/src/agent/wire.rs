@@ -9,6 +9,7 @@ use cluster::process::{Observed, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::joining::Standing;
 use crate::fence_api::wire::Status as FenceStatus;
 
 /// The version of this language.
@@ -91,6 +92,9 @@ pub struct Report {
     /// Why fence said nothing, or "".
     #[serde(default)]
     pub fence_problem: String,
+    /// How the node stands with its cluster, where that is a question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
 }
 
 fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Observed>, D::Error> {

@@ -2,6 +2,7 @@
 //!
 //! This file lists the families and passes control to the one that was asked for.
 
+mod admin;
 mod agent;
 mod completion;
 mod config;
@@ -60,9 +61,12 @@ pub enum Command {
     /// List, await, start and stop this node's processes
     #[command(subcommand)]
     Process(process::ProcessCommand),
-    /// Make this machine a node
+    /// Make this machine a node, let nodes in and out
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Make administrators of the cluster
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
     Agent(agent::AgentArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),
@@ -83,6 +87,7 @@ pub async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Restart(args) => roles::restart(context, &args).await,
         Command::Process(command) => process::run(context, command).await,
         Command::Node(command) => node::run(context, command).await,
+        Command::Admin(command) => admin::run(context, command).await,
         Command::Agent(args) => agent::run(context, &args).await,
         Command::Completion(args) => completion::run(context, &args),
         Command::Man(args) => man::run(context, &args),

@@ -270,7 +270,7 @@ fn names_that_do_not_exist_are_not_found() {
     exit: 4
     ---- stderr
     kato: there is no process "nginx"
-    hint: processes: agent, docker, fence
+    hint: processes: agent, config, docker, fence
     "#);
     insta::assert_snapshot!(node.kato("start router"), @r#"
     exit: 4

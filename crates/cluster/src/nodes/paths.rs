@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     root: PathBuf,
+    credential: Option<PathBuf>,
 }
 
 impl Paths {
@@ -15,7 +16,13 @@ impl Paths {
     pub fn from_root(root: Option<&Path>) -> Self {
         Paths {
             root: root.unwrap_or(Path::new("/")).to_path_buf(),
+            credential: None,
         }
+    }
+
+    /// The same places, with an administrator's credential at another one.
+    pub fn with_credential(self, credential: Option<PathBuf>) -> Self {
+        Paths { credential, ..self }
     }
 
     /// The root all other places are below.
@@ -80,7 +87,8 @@ impl Paths {
 
     /// An administrator's credential, where this node has one.
     pub fn credential_file(&self) -> PathBuf {
-        self.etc().join("credential.yml")
+        let usual = || self.etc().join("credential.yml");
+        self.credential.clone().unwrap_or_else(usual)
     }
 
     /// The agent's socket.

@@ -83,6 +83,7 @@ impl Node {
             agent: crate::agent::own_info(),
             fence: fence_api::Client::new(&paths),
             shutdown: CancellationToken::new(),
+            standing: watch::Sender::new(None),
         };
         let member = Member {
             store: Arc::clone(&self.store),

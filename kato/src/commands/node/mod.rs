@@ -1,6 +1,13 @@
-//! The family `kato node`: making a machine a node.
+//! The family `kato node`: making a machine a node, of itself or of a cluster, and letting nodes in and out.
 
+pub mod attach;
+mod detach;
+mod pair;
+pub mod problem;
+mod remove;
 mod setup;
+pub mod shared;
+mod token;
 
 use clap::Subcommand;
 
@@ -13,11 +20,29 @@ pub enum NodeCommand {
     /// Make this machine a node
     #[command(subcommand)]
     Setup(setup::SetupCommand),
+    Attach(attach::AttachArgs),
+    Reattach(attach::ReattachArgs),
+    Detach(detach::DetachArgs),
+    Pair(pair::PairArgs),
+    Pending(pair::PendingArgs),
+    Unpair(pair::UnpairArgs),
+    Remove(remove::RemoveArgs),
+    /// Let nodes in by tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
 }
 
 /// Run one verb.
 pub async fn run(context: &Context, command: NodeCommand) -> Result<Exit> {
     match command {
         NodeCommand::Setup(command) => setup::run(context, command).await,
+        NodeCommand::Attach(args) => attach::run(context, &args).await,
+        NodeCommand::Reattach(args) => attach::again(context, &args).await,
+        NodeCommand::Detach(args) => detach::run(context, &args).await,
+        NodeCommand::Pair(args) => pair::pair(context, &args).await,
+        NodeCommand::Pending(args) => pair::pending(context, &args).await,
+        NodeCommand::Unpair(args) => pair::unpair(context, &args).await,
+        NodeCommand::Remove(args) => remove::run(context, &args).await,
+        NodeCommand::Token(command) => token::run(context, command).await,
     }
 }

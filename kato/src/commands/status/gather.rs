@@ -48,12 +48,14 @@ async fn report(paths: &Paths, node: &NodeFile) -> Result<Seen> {
             processes,
             fence,
             fence_problem,
+            standing,
             ..
         })) => {
             return Ok(Seen {
                 processes,
                 fence,
                 fence_problem,
+                standing,
             });
         }
         Ok(Err(error)) if error.is_denied() => return Err(error),
@@ -71,6 +73,7 @@ async fn report(paths: &Paths, node: &NodeFile) -> Result<Seen> {
         processes,
         fence,
         fence_problem,
+        standing: None,
     })
 }
 

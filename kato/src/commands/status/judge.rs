@@ -4,6 +4,7 @@ use cluster::nodes::NodeFile;
 use cluster::process::{Observed, Process, Wanted};
 
 use super::model::{Problem, Seen, Tree};
+use crate::agent::joining::Standing;
 use crate::fence_api::wire::{ImageStatus, Status as FenceStatus};
 
 fn problem(problem: impl Into<String>, hint: impl Into<String>) -> Problem {
@@ -21,7 +22,11 @@ pub fn judge(node: &NodeFile, report: &Seen, tree: &Result<Tree, String>, docker
         .filter(|seen| !seen.is_in_order())
         .map(|seen| of_process(seen, node))
         .collect();
-    if let Err(reason) = tree {
+    // A node that is not in its cluster cannot read the tree; the reason says more.
+    let complaint = report.standing.as_ref().and_then(Standing::complaint);
+    if let Some((what, hint)) = complaint {
+        problems.push(problem(what, hint));
+    } else if let Err(reason) = tree {
         problems.push(problem(
             format!("the config tree cannot be read: {reason}"),
             "kato config get",
@@ -219,6 +224,7 @@ mod tests {
             processes,
             fence,
             fence_problem: "fence gave no answer".into(),
+            standing: None,
         };
         judge(
             &node(),
@@ -269,6 +275,7 @@ mod tests {
             processes,
             fence: None,
             fence_problem: "fence gave no answer".into(),
+            standing: None,
         };
         let tree = Ok(Tree {
             revision: 1,
@@ -295,6 +302,7 @@ mod tests {
             processes: Vec::new(),
             fence: Some(fence.clone()),
             fence_problem: String::new(),
+            standing: None,
         };
         assert_eq!(
             warn(&report, None),
@@ -314,6 +322,7 @@ mod tests {
             processes: Vec::new(),
             fence: None,
             fence_problem: String::new(),
+            standing: None,
         };
         assert_eq!(judge(&node(), &report, &Err("gone".into()), None).len(), 1);
     }
@@ -348,6 +357,7 @@ mod tests {
             processes: Vec::new(),
             fence: Some(fence),
             fence_problem: String::new(),
+            standing: None,
         };
         assert_eq!(
             warn(&report, None),
@@ -364,6 +374,7 @@ mod tests {
             processes: Vec::new(),
             fence: None,
             fence_problem: String::new(),
+            standing: None,
         };
         assert_eq!(warn(&report, Some(false)).len(), 1);
         assert!(warn(&report, Some(true)).is_empty() && warn(&report, None).is_empty());

@@ -5,6 +5,7 @@ use cluster::process::{self, Observed, Wanted};
 use serde::Serialize;
 
 use super::judge::{judge, warn};
+use crate::agent::joining::Standing;
 use crate::fence_api::wire::{ContainerCounts, Engine, ImageStatus, Retiring, Status as FenceStatus};
 
 /// What was said about the processes.
@@ -15,6 +16,8 @@ pub struct Seen {
     pub fence: Option<FenceStatus>,
     /// Why fence said nothing, or "".
     pub fence_problem: String,
+    /// How the node stands with its cluster, where that is a question.
+    pub standing: Option<Standing>,
 }
 
 /// What the tree has now.

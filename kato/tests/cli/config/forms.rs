@@ -118,6 +118,8 @@ fn what_is_not_set_is_the_default() {
     insta::assert_snapshot!(config(&node, "get cluster"), @"
     exit: 0
     ---- stdout
+    certificates:
+      lifetime: 2592000
     endpoint: localhost
     history:
       keep: 1000

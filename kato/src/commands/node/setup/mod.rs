@@ -1,6 +1,10 @@
-//! `kato node setup micro`: make this machine a cloud of one node. The second run changes nothing.
+//! `kato node setup`: make this machine a node. A second run changes nothing and goes on with what broke off.
 //!
-//! It makes the node's places and file, the config tree and the agent. Installing programs is somebody else's job.
+//! It makes the node's places and file, the config tree and the agent. Installing programs is somebody else's job. Here is
+//! `micro`, a cloud of one node, and what it shares with [`core`].
+
+mod core;
+mod store;
 
 use std::fs;
 use std::io;
@@ -29,6 +33,7 @@ const ENGINE_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Subcommand)]
 pub enum SetupCommand {
     Micro(MicroArgs),
+    Core(core::CoreArgs),
 }
 
 /// Make this machine a cloud of one node
@@ -60,6 +65,7 @@ pub struct MicroArgs {
 pub async fn run(context: &Context, command: SetupCommand) -> Result<Exit> {
     match command {
         SetupCommand::Micro(args) => micro(context, &args).await,
+        SetupCommand::Core(args) => core::run(context, &args).await,
     }
 }
 
@@ -71,9 +77,7 @@ async fn micro(context: &Context, args: &MicroArgs) -> Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     make_places(paths)?;
-    if node.docker.managed && systemd::manages(paths) {
-        configure_docker(context)?;
-    }
+    configure_engine(context, &node)?;
     let tree = SqliteStore::create(&paths.tree_db()).await;
     tree.map_err(|error| Error::failed("could not make the config tree").because(error))?;
     // Last, so that a set-up that broke off is no node yet.
@@ -116,38 +120,43 @@ fn present(node: NodeFile, args: &MicroArgs) -> Result<NodeFile> {
 }
 
 async fn new(context: &Context, args: &MicroArgs) -> Result<NodeFile> {
-    let name = match &args.name {
-        Some(name) => Name::new(name).map_err(|error| Error::usage(error.to_string()))?,
+    let name = chosen_name(args.name.as_deref())?;
+    let docker = engine(context, args.docker.as_deref()).await?;
+    Ok(NodeFile::micro(&name, docker))
+}
+
+/// The node's name: the one that was given, else the host name.
+pub fn chosen_name(given: Option<&str>) -> Result<Name> {
+    match given {
+        Some(name) => Name::new(name).map_err(|error| Error::usage(error.to_string())),
         None => Name::new(&host_name()?).map_err(|error| {
             Error::refused("the host name cannot be the node's name")
                 .because(error)
                 .hint("--name NAME")
-        })?,
-    };
-    let socket = args.docker.clone().unwrap_or_else(|| DockerSettings::default().socket);
-    let docker = match docker_api::Engine::new(&socket, ENGINE_WITHIN).ping().await {
-        Ok(()) => DockerSettings { socket, managed: false },
-        Err(error @ docker_api::Error::Unreachable { .. }) => own_engine(context, args, socket, error)?,
+        }),
+    }
+}
+
+/// The engine that this node uses: the one that answers, else one that the agent is to run.
+pub async fn engine(context: &Context, given: Option<&Path>) -> Result<DockerSettings> {
+    let socket = given.map_or_else(|| DockerSettings::default().socket, Path::to_path_buf);
+    match docker_api::Engine::new(&socket, ENGINE_WITHIN).ping().await {
+        Ok(()) => Ok(DockerSettings { socket, managed: false }),
+        Err(error @ docker_api::Error::Unreachable { .. }) => own_engine(context, given.is_some(), socket, error),
         // Whatever is there, a second one beside it would only do harm.
-        Err(error) => return Err(Error::unreachable("the Docker engine is not usable").because(error)),
-    };
-    Ok(NodeFile::micro(&name, docker))
+        Err(error) => Err(Error::unreachable("the Docker engine is not usable").because(error)),
+    }
 }
 
 /// An engine that the agent is to run, since none answers.
-fn own_engine(
-    context: &Context,
-    args: &MicroArgs,
-    socket: PathBuf,
-    error: docker_api::Error,
-) -> Result<DockerSettings> {
+fn own_engine(context: &Context, is_given: bool, socket: PathBuf, error: docker_api::Error) -> Result<DockerSettings> {
     if table::installed("dockerd").is_none() {
         let message = "Docker is not installed: there is no dockerd on this machine";
         return Err(Error::refused(message).because(error).hint("apt-get install docker.io"));
     }
     // Nodes below their own roots must not meet at the machine's socket.
     let root = context.paths.root();
-    let own = if root == Path::new("/") || args.docker.is_some() {
+    let own = if root == Path::new("/") || is_given {
         socket
     } else {
         root.join("run/docker.sock")
@@ -162,7 +171,8 @@ fn own_engine(
     })
 }
 
-fn make_places(paths: &Paths) -> Result<()> {
+/// Make the node's directories.
+pub fn make_places(paths: &Paths) -> Result<()> {
     let places = [
         (paths.etc(), 0o755),
         (paths.kato_lib(), 0o700),
@@ -186,6 +196,14 @@ fn make_places(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
+/// Set the engine up that this node's agent is to have systemd run.
+pub fn configure_engine(context: &Context, node: &NodeFile) -> Result<()> {
+    match node.docker.managed && systemd::manages(&context.paths) {
+        true => configure_docker(context),
+        false => Ok(()),
+    }
+}
+
 /// Have containers outlive Docker's own service. What somebody else has configured is left as it is.
 fn configure_docker(context: &Context) -> Result<()> {
     let paths = &context.paths;
@@ -207,7 +225,7 @@ fn configure_docker(context: &Context) -> Result<()> {
     files::write_atomic(&settings, b"{\n  \"live-restore\": true\n}\n", 0o644).map_err(failed)
 }
 
-fn make_place(place: &Path, mode: u32) -> io::Result<()> {
+pub fn make_place(place: &Path, mode: u32) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(place)?;
     fs::set_permissions(place, fs::Permissions::from_mode(mode))
 }

@@ -1,0 +1,103 @@
+//! A node's part in the config store: with the role config it becomes a member and renews its certificates as one, without
+//! it what is left of the membership goes.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+
+use cluster::identity::{Key, Pki};
+use cluster::nodes::{NodeFile, Paths, Role};
+use tracing::info;
+
+use super::client::{Answer, Client};
+use super::etcd::{Beginning, Ports, Settings};
+use super::{addresses, is_due, write};
+use crate::agent::core::wire::{Member, Membership};
+use crate::error::{Error, Result};
+
+/// Do what the role asks for, where it is not done.
+pub async fn keep(paths: &Paths, key: &Key) -> Result<()> {
+    let node = NodeFile::load(paths)?;
+    let settings = Settings::file(paths);
+    if !node.roles.contains(&Role::Config) {
+        return match settings.exists() {
+            true => forget(paths),
+            false => Ok(()),
+        };
+    }
+    let pki = Pki::new(paths.pki());
+    let renews = settings.exists();
+    let certificates = [pki.config_certificate(), pki.peer_certificate()];
+    if renews && !certificates.iter().any(|path| is_due(path, &key.fingerprint())) {
+        return Ok(());
+    }
+    let Some(membership) = &node.cluster else { return Ok(()) };
+    let client = Client::open(paths, membership)?;
+    let addresses = addresses::of_this_machine(Some(client.local_address().await?));
+    let ports = Ports::chosen();
+    let question = Member {
+        csr: key
+            .request()
+            .map_err(|error| Error::failed("could not make a request for a certificate").because(error))?,
+        id: node.id,
+        addresses: addresses.clone(),
+        client_port: ports.client,
+        peer_port: ports.peer,
+        renews,
+    };
+    match client.member(&question).await? {
+        Answer::Done(given) => take(paths, &node, &addresses, ports, *given, renews),
+        Answer::Waiting => Err(Error::unreachable("the core gave no answer that is known")),
+        Answer::Refused(reason) => Err(Error::refused(format!("the core makes this node no member: {reason}"))),
+    }
+}
+
+fn take(
+    paths: &Paths,
+    node: &NodeFile,
+    addresses: &[std::net::IpAddr],
+    ports: Ports,
+    given: Membership,
+    renews: bool,
+) -> Result<()> {
+    let pki = Pki::new(paths.pki());
+    let failed = |error| Error::failed("could not keep the store member's certificates").because(error);
+    write(&pki.peer_ca(), &given.peer_ca).map_err(failed)?;
+    write(&pki.config_certificate(), &given.server_certificate).map_err(failed)?;
+    write(&pki.peer_certificate(), &given.peer_certificate).map_err(failed)?;
+    if renews {
+        // etcd reads its certificates anew for each connection.
+        info!("renewed the store member's certificates");
+        return Ok(());
+    }
+    let Some(first) = addresses.first() else { return Ok(()) };
+    let written = |error: io::Error| Error::failed("could not write etcd's settings").because(error);
+    make_directory(paths).map_err(written)?;
+    let beginning = Beginning {
+        initial_cluster: Some(given.initial_cluster),
+        token: given.cluster_token,
+    };
+    let settings = Settings::new(paths, node.id, *first, ports, beginning);
+    settings.save(paths).map_err(written)?;
+    info!("this node is a member of the config store now");
+    Ok(())
+}
+
+/// Make the place of etcd's data.
+fn make_directory(paths: &Paths) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(paths.etcd())
+}
+
+/// The node is no member any more. Its data is of no use to another membership; the process ends by itself when it is
+/// taken out, and the role's end stops it.
+fn forget(paths: &Paths) -> Result<()> {
+    let failed = |error: io::Error| Error::failed("could not remove etcd's data").because(error);
+    // The settings last, so that what broke off is gone on with.
+    match fs::remove_dir_all(paths.etcd().join("data")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    fs::remove_dir_all(paths.etcd()).map_err(failed)?;
+    info!("this node is no member of the config store any more");
+    Ok(())
+}

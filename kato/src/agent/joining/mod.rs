@@ -1,0 +1,208 @@
+//! The agent of a cluster's node as the cluster lets it in: it asks the core until it is paired, renews its certificate in
+//! time and after any absence, keeps the list of the config store's endpoints, and becomes a member of it with the role.
+//!
+//! ```text
+//!   asking ──▶ unpaired (asks on) ──▶ member ──2/3 of the certificate's life──▶ asking
+//!      └▶ unreachable, refused (ask on, more slowly)
+//! ```
+//!
+//! The state is in files: `pki/` and `endpoints.json`. [`Standing`] is what is told of it. What the node does with its
+//! certificate is everybody else's matter.
+
+pub mod addresses;
+pub mod client;
+pub mod etcd;
+mod member;
+pub mod standing;
+
+use std::time::Duration;
+
+use cluster::identity::{Certificate, Key, Pki, Secret};
+use cluster::nodes::{Access, Kind, NodeFile, Paths, Role, open_tree};
+use cluster::pairing::Asks;
+use cluster::store;
+use cluster::store::etcd::EndpointsFile;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use self::client::{Answer, Client};
+pub use self::standing::{Place, Standing};
+use super::core::authority::{is_due, write};
+use super::core::reconciler::ENDPOINTS;
+use super::core::wire::{Join, Joined};
+use crate::error::{Error, Result, chain};
+
+/// How soon a node that waits to be paired asks again, at first and at most.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// How soon one that was refused asks again.
+const REFUSED: Duration = Duration::from_secs(60);
+/// How often a node that is in looks whether anything is to be done.
+const LOOK: Duration = Duration::from_secs(2);
+/// How many looks there are between two at the list of endpoints.
+const ENDPOINTS_EVERY: u32 = 5;
+
+/// Where the secret of a join token waits to be used, for the agent that asks.
+pub fn token_file(paths: &Paths) -> std::path::PathBuf {
+    paths.pki().join("join-token")
+}
+
+/// Keep this node in its cluster, for ever; `show` is told how it stands.
+pub async fn keep(paths: &Paths, node: &NodeFile, show: &watch::Sender<Option<Standing>>) {
+    let (Kind::Cluster, Some(membership)) = (node.kind, &node.cluster) else {
+        return std::future::pending().await;
+    };
+    if node.roles.contains(&Role::Core) {
+        // The core signs for itself.
+        return std::future::pending().await;
+    }
+    let (mut wait, mut is_out) = (WAITS.0, false);
+    loop {
+        let (place, problem) = match step(paths, membership, is_out).await {
+            Ok(place) => (place, String::new()),
+            Err(error) => (Place::Unreachable, chain(&error)),
+        };
+        let standing = standing::read(paths, place, problem);
+        let is_news = show.borrow().as_ref() != Some(&standing);
+        if is_news {
+            standing.log();
+            show.send_replace(Some(standing));
+        }
+        wait = match show.borrow().as_ref().map(|standing| standing.place) {
+            Some(Place::Member) => {
+                is_out = stay(paths).await == Stayed::Out;
+                WAITS.0
+            }
+            Some(Place::Refused) => {
+                sleep(REFUSED).await;
+                WAITS.0
+            }
+            _ => {
+                sleep(wait).await;
+                (wait * 3 / 2).min(WAITS.1)
+            }
+        };
+    }
+}
+
+/// Ask once, where there is something to ask for: a certificate, or whether the node `is_out`.
+async fn step(paths: &Paths, membership: &cluster::nodes::Membership, is_out: bool) -> Result<Place> {
+    let pki = Pki::new(paths.pki());
+    let unusable = |error| Error::failed("the node's key is not usable").because(error);
+    let key = Key::load(&pki.node_key()).map_err(unusable)?;
+    if !is_out && !is_due(&pki.node_certificate(), &key.fingerprint()) {
+        return Ok(Place::Member);
+    }
+    let client = Client::open(paths, membership)?;
+    match ask(paths, &client, &key).await? {
+        Answer::Done(joined) => {
+            take(paths, &key, *joined)?;
+            Ok(Place::Member)
+        }
+        Answer::Waiting => Ok(Place::Unpaired),
+        Answer::Refused(reason) => {
+            // A token that is of no use is not tried again: an administrator may pair the node all the same.
+            let _ = std::fs::remove_file(token_file(paths));
+            standing::remember_refusal(paths, &reason);
+            Ok(Place::Refused)
+        }
+    }
+}
+
+/// Ask to be let in, or for a new certificate.
+pub async fn ask(paths: &Paths, client: &Client, key: &Key) -> Result<Answer<Joined>> {
+    // The file may have changed since the agent began: roles and name come with the record.
+    let node = NodeFile::load(paths)?;
+    let failed = |error| Error::failed("could not make a request for a certificate").because(error);
+    let here = client.local_address().await?;
+    let join = Join {
+        csr: key.request().map_err(failed)?,
+        asks: Asks {
+            id: node.id,
+            name: node.name,
+            roles: node.roles,
+            addresses: addresses::of_this_machine(Some(here)),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        token: read_token(paths),
+    };
+    client.join(&join).await
+}
+
+fn read_token(paths: &Paths) -> Option<Secret> {
+    let text = std::fs::read_to_string(token_file(paths)).ok()?;
+    Secret::try_from(text).ok()
+}
+
+/// Keep what the core gave.
+fn take(paths: &Paths, key: &Key, joined: Joined) -> Result<()> {
+    let failed = |error| Error::failed("the core's answer is of no use").because(error);
+    let certificate = Certificate::from_pem(&joined.certificate).map_err(failed)?;
+    if certificate.key != key.fingerprint() {
+        return Err(Error::failed("the core gave a certificate for another key"));
+    }
+    let file = EndpointsFile {
+        endpoints: joined.endpoints,
+    };
+    file.write(&paths.endpoints_file())
+        .map_err(|error| Error::failed("could not write where the config store answers").because(error))?;
+    // Last: who has it has all.
+    write(&Pki::new(paths.pki()).node_certificate(), &joined.certificate).map_err(failed)?;
+    let _ = std::fs::remove_file(token_file(paths));
+    info!(name = %joined.name, realm = %joined.realm, until = %certificate.not_after, "the core let this node in");
+    Ok(())
+}
+
+/// Why a node that was in has something to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stayed {
+    /// Its certificate is to be renewed.
+    Due,
+    /// The store does not let it in any more.
+    Out,
+}
+
+/// The node is in: until it has something to ask, keep what else a member needs.
+async fn stay(paths: &Paths) -> Stayed {
+    let pki = Pki::new(paths.pki());
+    let Ok(key) = Key::load(&pki.node_key()) else {
+        return Stayed::Due;
+    };
+    let mut looks = 0;
+    while !is_due(&pki.node_certificate(), &key.fingerprint()) {
+        if let Err(error) = member::keep(paths, &key).await {
+            warn!(error = %chain(&error), "this node could not do its part in the config store");
+        }
+        looks += 1;
+        if looks % ENDPOINTS_EVERY == 0 {
+            match refresh_endpoints(paths).await {
+                // Put out, or the rights are just being made: the core knows.
+                Err(store::Error::Denied { .. }) => return Stayed::Out,
+                Err(error) => tracing::debug!(error = %chain(&error), "the list of endpoints could not be read"),
+                Ok(()) => {}
+            }
+        }
+        sleep(LOOK).await;
+    }
+    Stayed::Due
+}
+
+/// Write down where the store answers now, where that has changed.
+async fn refresh_endpoints(paths: &Paths) -> store::Result<()> {
+    let Ok(node) = NodeFile::load(paths) else { return Ok(()) };
+    let tree = open_tree(paths, &node, Access::Node).await?;
+    let Some(entry) = tree.get(ENDPOINTS).await? else {
+        return Ok(());
+    };
+    let Ok(endpoints) = serde_json::from_slice::<Vec<String>>(&entry.value) else {
+        return Ok(());
+    };
+    let file = EndpointsFile { endpoints };
+    if !file.endpoints.is_empty()
+        && EndpointsFile::read(&paths.endpoints_file()).ok().as_ref() != Some(&file)
+        && let Err(error) = file.write(&paths.endpoints_file())
+    {
+        warn!(%error, "could not write where the config store answers");
+    }
+    Ok(())
+}

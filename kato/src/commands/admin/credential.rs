@@ -1,0 +1,118 @@
+//! Making an administrator: a key, a certificate, a file with both, a record, and a user of the config store.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::config::Name;
+use cluster::identity::{Ca, Certificate, Credential, Key, Request, Subject};
+use cluster::nodes::Paths;
+use cluster::pairing::{Administrator, Administrators};
+use cluster::store::Store;
+use cluster::store::etcd::admin::Admin;
+use jiff::Timestamp;
+
+use super::super::node::{problem, shared};
+use crate::agent::core::users::{self, User};
+use crate::error::{Error, Result};
+
+/// How long the first administrator's credential is good.
+const FIRST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Who is to be made.
+pub struct New<'a> {
+    /// The name.
+    pub name: &'a Name,
+    /// How long the credential is good.
+    pub lifetime: Duration,
+    /// Where the config store answers.
+    pub endpoints: Vec<String>,
+    /// Who makes it.
+    pub by: String,
+}
+
+/// Make an administrator whose credential is written to `file`, where there must be nothing yet.
+pub async fn make(store: &Arc<dyn Store>, admin: &Admin, ca: &Ca, new: New<'_>, file: &Path) -> Result<Administrator> {
+    let administrators = Administrators::new(Arc::clone(store));
+    let name = new.name.clone();
+    let present = administrators.list().await.map_err(problem::pairing)?;
+    if present.iter().any(|one| one.name == name) {
+        return Err(problem::pairing(cluster::pairing::Error::AdministratorTaken { name }));
+    }
+    let by = new.by.clone();
+    let credential = sign(ca, new)?;
+    // Before the record: who is told of is one who can be it.
+    credential.save_new(file).map_err(|error| {
+        Error::refused(format!("could not write the credential to {}", file.display()))
+            .because(error)
+            .hint("-o FILE")
+    })?;
+    let recorded = record(&administrators, admin, &credential, by).await;
+    if recorded.is_err() {
+        // Of no use any more; what is wrong is told.
+        let _ = std::fs::remove_file(file);
+    }
+    recorded
+}
+
+/// The first administrator of a cluster, whose credential is this node's own. Done again it goes on with what is there.
+pub async fn first(
+    paths: &Paths,
+    store: &Arc<dyn Store>,
+    admin: &Admin,
+    ca: &Ca,
+    name: &Name,
+    endpoints: Vec<String>,
+) -> Result<()> {
+    let (file, by) = (paths.credential_file(), shared::by());
+    let known = match Credential::load(&file) {
+        // One of a cluster that this node was in before is of no use here.
+        Ok(known) if known.ca == ca.pem() => known,
+        _ => {
+            let new = New {
+                name,
+                lifetime: FIRST,
+                endpoints,
+                by: by.clone(),
+            };
+            let credential = sign(ca, new)?;
+            credential.save(&file).map_err(problem::identity)?;
+            credential
+        }
+    };
+    match record(&Administrators::new(Arc::clone(store)), admin, &known, by).await {
+        Err(error) if error.kind() == crate::error::Kind::Refused => Ok(()),
+        recorded => recorded.map(drop),
+    }
+}
+
+fn sign(ca: &Ca, new: New<'_>) -> Result<Credential> {
+    let key = Key::generate().map_err(problem::identity)?;
+    let request = Request::from_pem(&key.request().map_err(problem::identity)?).map_err(problem::identity)?;
+    let subject = Subject::Administrator { name: new.name.clone() };
+    let certificate = ca.sign(&request, &subject, new.lifetime).map_err(problem::identity)?;
+    Ok(Credential {
+        name: new.name.clone(),
+        ca: ca.pem().to_owned(),
+        certificate,
+        key: key.pem(),
+        endpoints: new.endpoints,
+    })
+}
+
+async fn record(all: &Administrators, admin: &Admin, credential: &Credential, by: String) -> Result<Administrator> {
+    let certificate = Certificate::from_pem(&credential.certificate).map_err(problem::identity)?;
+    let administrator = Administrator {
+        name: credential.name.clone(),
+        fingerprint: certificate.key,
+        created: Timestamp::now(),
+        expires: certificate.not_after,
+        by,
+    };
+    all.add(&administrator).await.map_err(problem::pairing)?;
+    if let Some(user) = User::of_administrator(&administrator) {
+        let done = users::let_in(admin, &user).await;
+        done.map_err(|error| problem::store(error, "could not let the administrator use the config store".to_owned()))?;
+    }
+    Ok(administrator)
+}

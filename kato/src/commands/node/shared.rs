@@ -1,0 +1,87 @@
+//! What the commands that act on the cluster share: the cluster this node is of, and pairing with an administrator's rights.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::identity::Pki;
+use cluster::nodes::{Access, Membership, NodeFile, Paths, Role, open_tree};
+use cluster::pairing::Pairing;
+use cluster::process::Process;
+use cluster::store::Store;
+
+use super::setup;
+use crate::agent::wire::Action;
+use crate::agent::{client, detach};
+use crate::commands::Context;
+use crate::commands::config::{change, problem};
+use crate::error::{Error, Result};
+
+/// This node and the cluster that it is of.
+pub fn of(context: &Context) -> Result<(NodeFile, Membership)> {
+    let node = NodeFile::load(&context.paths)?;
+    match node.cluster.clone() {
+        Some(membership) => Ok((node, membership)),
+        None => Err(Error::refused("this node is a micro cloud").hint("kato node setup core HOST")),
+    }
+}
+
+/// The cluster's tree with an administrator's rights.
+pub async fn tree(context: &Context) -> Result<(NodeFile, Membership, Arc<dyn Store>)> {
+    let (node, membership) = of(context)?;
+    let store = open_tree(&context.paths, &node, Access::Administrator).await;
+    Ok((node, membership, store.map_err(problem::store)?))
+}
+
+/// Pairing with an administrator's rights.
+pub async fn pairing(context: &Context) -> Result<Pairing> {
+    Ok(Pairing::new(tree(context).await?.2))
+}
+
+/// Who gives the command.
+pub fn by() -> String {
+    change::author_of(String::new()).who
+}
+
+/// Have an agent that knows the node's file as it is now, and fence after it: both open the tree anew. Processes and
+/// containers go on meanwhile.
+pub async fn restart(paths: &Paths, node: &NodeFile, within: Duration) -> Result<()> {
+    let runs = client::is_there(paths).await?;
+    if runs {
+        client::ask(paths, Action::Leave).await?;
+        detach::gone(paths).await?;
+    }
+    detach::have_agent(paths).await?;
+    let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+    if runs && node.roles.contains(&Role::Dea) {
+        let processes = vec![Process::Fence];
+        client::ask(paths, Action::Restart { processes, within_ms }).await?;
+    }
+    Ok(())
+}
+
+/// Put the tree of a micro cloud aside, which this node does not use any more. It can be looked at, and put back.
+pub fn put_tree_aside(paths: &Paths) -> Result<()> {
+    let tree = paths.tree_db();
+    for end in ["", "-wal", "-shm"] {
+        let from = PathBuf::from(format!("{}{end}", tree.display()));
+        let to = PathBuf::from(format!("{}.micro{end}", tree.display()));
+        match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let message = format!("could not put {} aside", from.display());
+                return Err(Error::failed(message).because(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The directory of keys, for its owner alone.
+pub fn make_pki(pki: &Pki) -> Result<()> {
+    for place in [pki.directory().to_path_buf(), pki.peer_authority()] {
+        setup::make_place(&place, 0o700)
+            .map_err(|error| Error::failed(format!("could not make {}", place.display())).because(error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! A core and nodes below their own roots, with Debian's etcd on loopback: who is let in, what each may do, and what
+//! becomes of those who are put out.
+
+mod admission;
+mod harness;
+mod rights;

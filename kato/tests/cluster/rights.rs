@@ -1,0 +1,124 @@
+//! What each kind of certificate may do in the config store, a line each, against etcd itself.
+
+use cluster::identity::{Credential, Pki};
+use cluster::store::etcd::{Credentials, Endpoints, EtcdStore};
+use cluster::store::{Error, Page, Store, Txn};
+
+use crate::harness::{Node, until};
+
+async fn reads(store: &EtcdStore, prefix: &str) -> bool {
+    allowed(store.range(prefix, Page::ALL).await.map(drop))
+}
+
+async fn writes(store: &EtcdStore, key: &str) -> bool {
+    allowed(store.txn(Txn::new().put(key, "x")).await.map(drop))
+}
+
+#[track_caller]
+fn allowed(done: cluster::store::Result<()>) -> bool {
+    match done {
+        Ok(()) => true,
+        Err(Error::Denied { .. }) => false,
+        Err(error) => panic!("neither done nor denied: {error:?}"),
+    }
+}
+
+fn administrator(file: &std::path::Path) -> EtcdStore {
+    let credential = Credential::load(file).expect("a credential");
+    let credentials = Credentials {
+        ca: credential.ca.into(),
+        certificate: credential.certificate.into(),
+        key: credential.key.into(),
+    };
+    EtcdStore::new(Endpoints::Given(credential.endpoints), Some(credentials))
+}
+
+#[test]
+fn each_may_do_what_it_needs_and_nothing_else() {
+    let core = Node::core();
+    let node = Node::attached("edge", &core);
+    let (own, other) = (node.file().id, core.file().id);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let store = node.store(&core);
+        for prefix in ["config/", "node/", "realm/", "state/", &format!("wanted/{own}/")] {
+            assert!(reads(&store, prefix).await, "a node reads {prefix}");
+        }
+        let others = format!("wanted/{other}/");
+        for prefix in ["secret/", "history/", "pairing/", "admin/", "", &others] {
+            assert!(!reads(&store, prefix).await, "a node does not read {prefix:?}");
+        }
+        assert!(
+            writes(&store, &format!("state/{own}/note")).await,
+            "a node writes its own state"
+        );
+        let record = format!("node/by-id/{own}");
+        let (state, order) = (format!("state/{other}/report"), format!("wanted/{own}/fence"));
+        for key in [
+            "config/cluster/fence/x",
+            "secret/x",
+            "admin/me",
+            "pairing/token/x",
+            "realm/x",
+            &record,
+            &state,
+            &order,
+        ] {
+            assert!(!writes(&store, key).await, "a node does not write {key}");
+        }
+        assert!(store.admin().users().await.is_err(), "a node does not see the users");
+        assert!(store.admin().add_user("friend").await.is_err(), "a node makes no users");
+
+        let admin = administrator(&core.paths().credential_file());
+        assert!(
+            reads(&admin, "").await && writes(&admin, "secret/x").await,
+            "an administrator may do all with keys"
+        );
+        assert!(
+            admin.admin().add_user("friend").await.is_err(),
+            "users are the core's matter"
+        );
+    });
+}
+
+#[test]
+fn a_member_of_the_store_takes_no_orders_from_its_peers_certificate() {
+    let core = Node::core();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let pki = Pki::new(core.paths().pki());
+    let peer = core.store_as(&pki.peer_certificate(), &pki.node_key(), &pki.ca());
+    assert!(
+        runtime.block_on(peer.get("node/endpoints")).is_err(),
+        "the members' CA opens no client's way"
+    );
+    let server = core.store_as(&pki.config_certificate(), &pki.node_key(), &pki.ca());
+    assert!(
+        runtime.block_on(server.get("node/endpoints")).is_err(),
+        "a server is no user"
+    );
+}
+
+#[test]
+fn a_revoked_administrator_is_out_and_the_name_may_be_given_again() {
+    let core = Node::core();
+    core.done(&["admin", "create", "alice", "-o", "first.yml"]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let first = administrator(&core.root().join("first.yml"));
+    assert!(runtime.block_on(reads(&first, "config/")));
+    core.refused(3, &["admin", "create", "alice", "-o", "second.yml"]);
+    core.done(&["admin", "revoke", "alice"]);
+    until("the administrator is out", || {
+        runtime.block_on(first.get("config/head")).is_err()
+    });
+    core.done(&["admin", "create", "alice", "-o", "second.yml"]);
+    let second = administrator(&core.root().join("second.yml"));
+    until("the new one is in", || {
+        runtime.block_on(second.get("config/head")).is_ok()
+    });
+    assert!(
+        runtime.block_on(first.get("config/head")).is_err(),
+        "the old credential stays useless"
+    );
+    core.done(&["admin", "revoke", "alice"]);
+    core.refused(3, &["admin", "revoke", "admin"]);
+}
