@@ -10,3 +10,4 @@ mod data;
 mod harness;
 mod node;
 mod processes;
+mod retire;

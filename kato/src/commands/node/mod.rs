@@ -5,6 +5,7 @@ mod detach;
 mod pair;
 pub mod problem;
 mod remove;
+mod retire;
 mod setup;
 pub mod shared;
 mod token;
@@ -27,6 +28,7 @@ pub enum NodeCommand {
     Pending(pair::PendingArgs),
     Unpair(pair::UnpairArgs),
     Remove(remove::RemoveArgs),
+    Retire(retire::RetireArgs),
     /// Let nodes in by tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -43,6 +45,7 @@ pub async fn run(context: &Context, command: NodeCommand) -> Result<Exit> {
         NodeCommand::Pending(args) => pair::pending(context, &args).await,
         NodeCommand::Unpair(args) => pair::unpair(context, &args).await,
         NodeCommand::Remove(args) => remove::run(context, &args).await,
+        NodeCommand::Retire(args) => retire::run(context, &args).await,
         NodeCommand::Token(command) => token::run(context, command).await,
     }
 }
