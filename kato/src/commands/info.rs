@@ -5,23 +5,27 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use cluster::nodes::{DockerSettings, Kind, NodeFile, Paths, Role};
+use cluster::nodes::{DockerSettings, Kind, NodeFile, Paths, Record, Role};
 use serde::Serialize;
 
 use super::Context;
+use super::cloud::{Cloud, NodeArgs, Seen};
 use crate::addresses;
 use crate::error::{Error, Exit, Result};
 use crate::ui::{Format, FormatArgs};
 
 /// Show what this node is: name, id, roles, addresses, places
 ///
-/// It needs nobody to run. For what runs see `kato status`, for versions `kato version`.
+/// Of this node it needs nobody to run; of another it is what the cluster knows. For what runs see `kato status`, for versions `kato version`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   kato info
-  kato info -y")]
+  kato info -y
+  kato info -n two")]
 pub struct InfoArgs {
+    #[command(flatten)]
+    node: NodeArgs,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -46,11 +50,37 @@ struct Roles {
 
 /// Show.
 pub async fn run(context: &Context, args: &InfoArgs) -> Result<Exit> {
+    if let Some(word) = &args.node.node {
+        let cloud = Cloud::open(context).await?;
+        let seen = cloud.find(word).await?;
+        if seen.record.id != cloud.node.id {
+            return elsewhere(context, args, &seen);
+        }
+    }
     let info = gather(&context.paths)?;
     match args.format.format() {
         Format::Text => print(context, &info)?,
         format => context.ui.document(format, &info)?,
     }
+    Ok(Exit::Done)
+}
+
+/// What the cluster knows of another node.
+#[derive(Serialize)]
+struct Elsewhere<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    state: String,
+    version: Option<&'a str>,
+}
+
+fn elsewhere(context: &Context, args: &InfoArgs, seen: &Seen) -> Result<Exit> {
+    let info = Elsewhere {
+        record: &seen.record,
+        state: seen.life(),
+        version: seen.state.report.as_ref().map(|report| report.version.as_str()),
+    };
+    context.ui.document(args.format.format(), &info)?;
     Ok(Exit::Done)
 }
 

@@ -4,6 +4,7 @@
 
 mod admin;
 mod agent;
+pub mod cloud;
 mod completion;
 mod config;
 mod container;
@@ -14,6 +15,8 @@ mod man;
 mod node;
 mod order;
 mod process;
+mod realm;
+mod role;
 mod roles;
 mod status;
 mod version;
@@ -58,15 +61,21 @@ pub enum Command {
     Start(roles::StartArgs),
     Stop(roles::StopArgs),
     Restart(roles::RestartArgs),
-    /// List, await, start and stop this node's processes
+    /// List, await, start and stop the processes of this node, another or all
     #[command(subcommand)]
     Process(process::ProcessCommand),
-    /// Make this machine a node, let nodes in and out
+    /// Choose what nodes do
+    #[command(subcommand)]
+    Role(role::RoleCommand),
+    /// Make this machine a node, let nodes in and out; name, place and list them
     #[command(subcommand)]
     Node(node::NodeCommand),
     /// Make administrators of the cluster
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// Group nodes that share values of the configuration
+    #[command(subcommand)]
+    Realm(realm::RealmCommand),
     Agent(agent::AgentArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),
@@ -86,8 +95,10 @@ pub async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Stop(args) => roles::stop(context, &args).await,
         Command::Restart(args) => roles::restart(context, &args).await,
         Command::Process(command) => process::run(context, command).await,
+        Command::Role(command) => role::run(context, command).await,
         Command::Node(command) => node::run(context, command).await,
         Command::Admin(command) => admin::run(context, command).await,
+        Command::Realm(command) => realm::run(context, command).await,
         Command::Agent(args) => agent::run(context, &args).await,
         Command::Completion(args) => completion::run(context, &args),
         Command::Man(args) => man::run(context, &args),

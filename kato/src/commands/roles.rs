@@ -1,9 +1,11 @@
-//! `kato start|stop|restart`: the roles of this node, that is their processes together.
+//! `kato start|stop|restart`: the roles of this node, of another or of all, that is their processes together.
 
 use clap::Args;
 use cluster::nodes::{NodeFile, Role};
-use cluster::process::{Process, UnknownRole};
+use cluster::process::{OrderAction, Process, UnknownRole};
 
+use super::cloud::orders::{self, Orders};
+use super::cloud::{Seen, WhereArgs};
 use super::{Context, order};
 use crate::agent::wire::Action;
 use crate::agent::{self, client, detach};
@@ -16,6 +18,8 @@ struct Which {
     #[arg(value_name = "ROLE")]
     roles: Vec<String>,
     #[command(flatten)]
+    place: WhereArgs,
+    #[command(flatten)]
     within: order::WithinArgs,
 }
 
@@ -26,7 +30,8 @@ struct Which {
 #[command(after_help = "\
 Examples:
   kato start
-  kato start dea")]
+  kato start dea
+  kato start -n two dea     Those of the node two")]
 pub struct StartArgs {
     #[command(flatten)]
     which: Which,
@@ -34,7 +39,8 @@ pub struct StartArgs {
 
 /// Stop this node's roles; app containers go on running
 ///
-/// Without a role it stops all processes and then the agent. To stop apps, see `kato container destroy --all`.
+/// Without a role it stops all processes and then the agent; on other nodes the agent and the config store go on. To
+/// stop apps, see `kato container destroy --all`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -52,7 +58,8 @@ pub struct StopArgs {
 #[command(after_help = "\
 Examples:
   kato restart
-  kato restart dea")]
+  kato restart dea
+  kato restart -c dea       On all nodes that have the role")]
 pub struct RestartArgs {
     #[command(flatten)]
     which: Which,
@@ -60,6 +67,9 @@ pub struct RestartArgs {
 
 /// Start.
 pub async fn start(context: &Context, args: &StartArgs) -> Result<Exit> {
+    if let Some(exit) = args.which.elsewhere(context, OrderAction::Start).await? {
+        return Ok(exit);
+    }
     let node = NodeFile::load(&context.paths)?;
     let processes = args.which.processes(&node)?;
     if detach::have_agent(&context.paths).await? {
@@ -70,6 +80,9 @@ pub async fn start(context: &Context, args: &StartArgs) -> Result<Exit> {
 
 /// Stop.
 pub async fn stop(context: &Context, args: &StopArgs) -> Result<Exit> {
+    if let Some(exit) = args.which.elsewhere(context, OrderAction::Stop).await? {
+        return Ok(exit);
+    }
     let node = NodeFile::load(&context.paths)?;
     let processes = args.which.processes(&node)?;
     let within_ms = args.which.within.millis();
@@ -106,6 +119,9 @@ pub async fn stop(context: &Context, args: &StopArgs) -> Result<Exit> {
 
 /// Restart.
 pub async fn restart(context: &Context, args: &RestartArgs) -> Result<Exit> {
+    if let Some(exit) = args.which.elsewhere(context, OrderAction::Restart).await? {
+        return Ok(exit);
+    }
     let node = NodeFile::load(&context.paths)?;
     let processes = args.which.processes(&node)?;
     if detach::have_agent(&context.paths).await? {
@@ -122,6 +138,28 @@ pub async fn restart(context: &Context, args: &RestartArgs) -> Result<Exit> {
 }
 
 impl Which {
+    /// Give the order to other nodes, or to all, if that is meant.
+    async fn elsewhere(&self, context: &Context, action: OrderAction) -> Result<Option<Exit>> {
+        let roles = named(&self.roles)?;
+        let Some((cloud, mut nodes)) = self.place.elsewhere(context).await? else {
+            return Ok(None);
+        };
+        // On all nodes those are meant that have one of the roles.
+        let has = |node: &Seen| roles.is_empty() || roles.iter().any(|role| node.record.roles.contains(role));
+        if let Some(node) = nodes.iter().find(|node| !self.place.cluster && !has(node)) {
+            let message = format!("the node {} does not have these roles", node.record.name);
+            return Err(Error::not_found(message).hint("kato role info"));
+        }
+        nodes.retain(has);
+        let orders = Orders {
+            action,
+            processes: Vec::new(),
+            roles,
+            within: self.within.duration(),
+        };
+        orders::give(context, &cloud, &nodes, &orders).await.map(Some)
+    }
+
     /// The processes of these roles that the agent starts and stops.
     fn processes(&self, node: &NodeFile) -> Result<Vec<Process>> {
         let mut roles = named(&self.roles)?;
@@ -135,7 +173,7 @@ impl Which {
     }
 }
 
-fn named(names: &[String]) -> Result<Vec<Role>> {
+pub fn named(names: &[String]) -> Result<Vec<Role>> {
     let all = || Role::ALL.map(Role::name).join(", ");
     let unknown = |error: UnknownRole| Error::not_found(error.to_string()).hint(format!("roles: {}", all()));
     names.iter().map(|name| name.parse().map_err(unknown)).collect()

@@ -3,6 +3,7 @@
 //! One binary for all families; each family has its module, and each test its own node below a directory of its own.
 
 mod basics;
+mod cluster;
 mod config;
 mod configwatch;
 mod container;

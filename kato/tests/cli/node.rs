@@ -109,7 +109,7 @@ fn info_needs_nobody_to_run() {
     assert_eq!(info["node"], "one");
     assert_eq!(
         info["roles"],
-        serde_json::json!({"assigned": ["base", "dea"], "available": ["base", "dea"]})
+        serde_json::json!({"assigned": ["base", "dea"], "available": ["base", "core", "config", "dea"]})
     );
     assert_eq!(info["id"].as_str().map(str::len), Some(36));
 }

@@ -11,7 +11,7 @@ use crate::harness::{Machine, Ran};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A node that is stopped when the test ends, however it ends.
-struct Node(Machine);
+pub struct Node(pub Machine);
 
 impl Node {
     /// A node whose fence is this script, set up and not started.
@@ -34,7 +34,7 @@ impl Node {
     }
 
     /// A node whose fence runs, and which answers as a fence that is ready.
-    fn running() -> Self {
+    pub fn running() -> Self {
         let node = Node::new("exec tail -f /dev/null");
         let status = r#"{"ready": true, "engine": {"state": "ok"}, "config": {"revision": 3},
             "image": {"configured": ["a:1"], "in_use": "a:1", "state": "ok"}}"#;
@@ -45,7 +45,7 @@ impl Node {
     }
 
     /// Run `kato` with these words.
-    fn kato(&self, words: &str) -> Ran {
+    pub fn kato(&self, words: &str) -> Ran {
         self.0.kato(words.split(' '))
     }
 
@@ -55,7 +55,7 @@ impl Node {
     }
 
     /// The process's pid, which must run.
-    fn pid(&self, process: &str) -> u64 {
+    pub fn pid(&self, process: &str) -> u64 {
         let seen = self.seen(process);
         seen["pid"].as_u64().unwrap_or_else(|| panic!("no pid in {seen}"))
     }
@@ -276,7 +276,7 @@ fn names_that_do_not_exist_are_not_found() {
     exit: 4
     ---- stderr
     kato: there is no role "router"
-    hint: roles: base, dea
+    hint: roles: base, core, config, dea
     "#);
 }
 

@@ -19,4 +19,4 @@ pub use node_file::{DockerSettings, Kind, Membership, NodeFile, Role, host_name}
 pub use paths::Paths;
 pub use record::{Paired, Record, Retire, default_realm};
 pub use registry::Nodes;
-pub use report::{Alive, Containers, Report, Retiring, State};
+pub use report::{Alive, Containers, Report, Retiring, State, States};

@@ -22,7 +22,7 @@ use super::Role;
 use super::record::known_roles;
 use crate::config::Name;
 use crate::process::{Answered, Observed, Process};
-use crate::store::{Page, Result, Store};
+use crate::store::{Changes, Event, Page, Result, Revision, Store, Watch};
 
 /// Where the states of nodes are.
 pub const STATE: &str = "state/";
@@ -141,32 +141,69 @@ pub struct State {
     pub report: Option<Report>,
 }
 
-/// The states of all nodes.
-pub async fn states(store: &dyn Store) -> Result<HashMap<Uuid, State>> {
-    read(store, STATE).await
+/// The states of nodes as of one revision of the store; kept up by its changes.
+#[derive(Clone, Debug, Default)]
+pub struct States {
+    revision: Revision,
+    nodes: HashMap<Uuid, State>,
+}
+
+impl States {
+    /// Read the states of all nodes.
+    pub async fn read(store: &dyn Store) -> Result<Self> {
+        States::below(store, STATE).await
+    }
+
+    /// The state of one node.
+    pub fn of(&self, id: Uuid) -> State {
+        self.nodes.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Every change after these, to be taken up with [`States::apply`].
+    pub async fn watch(&self, store: &dyn Store) -> Result<Watch> {
+        store.watch(STATE, self.revision).await
+    }
+
+    /// Take up what has changed.
+    pub fn apply(&mut self, changes: Changes) {
+        self.revision = changes.revision;
+        for event in changes.events {
+            match event {
+                Event::Put { key, value } => self.set(&key, Some(&value)),
+                Event::Delete { key } => self.set(&key, None),
+            }
+        }
+    }
+
+    async fn below(store: &dyn Store, prefix: &str) -> Result<Self> {
+        let range = store.range(prefix, Page::ALL).await?;
+        let mut states = States {
+            revision: range.revision,
+            nodes: HashMap::new(),
+        };
+        for entry in &range.entries {
+            states.set(&entry.key, Some(&entry.value));
+        }
+        Ok(states)
+    }
+
+    fn set(&mut self, key: &str, value: Option<&[u8]>) {
+        let words = key.strip_prefix(STATE).and_then(|rest| rest.split_once('/'));
+        let Some((Ok(id), what)) = words.map(|(id, what)| (Uuid::parse_str(id), what)) else {
+            return;
+        };
+        let state = self.nodes.entry(id).or_default();
+        match what {
+            "alive" => state.alive = value.and_then(|value| json(key, value)),
+            "report" => state.report = value.and_then(|value| json(key, value)),
+            _ => {}
+        }
+    }
 }
 
 /// The state of one node.
 pub async fn state(store: &dyn Store, id: Uuid) -> Result<State> {
-    let mut found = read(store, &format!("{STATE}{id}/")).await?;
-    Ok(found.remove(&id).unwrap_or_default())
-}
-
-async fn read(store: &dyn Store, prefix: &str) -> Result<HashMap<Uuid, State>> {
-    let mut states: HashMap<Uuid, State> = HashMap::new();
-    for entry in store.range(prefix, Page::ALL).await?.entries {
-        let words = entry.key.strip_prefix(STATE).and_then(|rest| rest.split_once('/'));
-        let Some((Ok(id), what)) = words.map(|(id, what)| (Uuid::parse_str(id), what)) else {
-            continue;
-        };
-        let state = states.entry(id).or_default();
-        match what {
-            "alive" => state.alive = json(&entry.key, &entry.value),
-            "report" => state.report = json(&entry.key, &entry.value),
-            _ => {}
-        }
-    }
-    Ok(states)
+    Ok(States::below(store, &format!("{STATE}{id}/")).await?.of(id))
 }
 
 /// What a node wrote, unless it cannot be read: one node must not hide the others.

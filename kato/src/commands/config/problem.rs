@@ -98,6 +98,7 @@ fn with_store(error: &Store, message: String) -> Error {
         Store::Corrupt { place, .. } => Error::failed(message).hint(damaged(place)),
         // Nothing but its size can be wrong with what the tree asks for.
         Store::Refused { .. } => Error::refused(message),
+        Store::Full { .. } => Error::failed(message),
         Store::Failed { .. } | Store::Compacted { .. } | Store::Ahead { .. } | Store::NoLease { .. } => {
             Error::failed(message)
         }

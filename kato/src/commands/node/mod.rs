@@ -1,10 +1,14 @@
-//! The family `kato node`: making a machine a node, of itself or of a cluster, and letting nodes in and out.
+//! The family `kato node`: making a machine a node, of itself or of a cluster, letting nodes in and out, naming, placing
+//! and listing them.
 
 pub mod attach;
 mod detach;
+mod list;
 mod pair;
+mod place;
 pub mod problem;
 mod remove;
+mod rename;
 mod retire;
 mod setup;
 pub mod shared;
@@ -32,6 +36,11 @@ pub enum NodeCommand {
     /// Let nodes in by tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    List(list::ListArgs),
+    Rename(rename::RenameArgs),
+    #[command(name = "availabilityzone")]
+    AvailabilityZone(place::ZoneArgs),
+    Realm(place::RealmArgs),
 }
 
 /// Run one verb.
@@ -47,5 +56,9 @@ pub async fn run(context: &Context, command: NodeCommand) -> Result<Exit> {
         NodeCommand::Remove(args) => remove::run(context, &args).await,
         NodeCommand::Retire(args) => retire::run(context, &args).await,
         NodeCommand::Token(command) => token::run(context, command).await,
+        NodeCommand::List(args) => list::run(context, &args).await,
+        NodeCommand::Rename(args) => rename::run(context, &args).await,
+        NodeCommand::AvailabilityZone(args) => place::zone(context, &args).await,
+        NodeCommand::Realm(args) => place::realm(context, &args).await,
     }
 }

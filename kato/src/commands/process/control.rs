@@ -1,9 +1,12 @@
-//! `kato process start|stop|restart`: orders to the agent, answered when they have taken effect.
+//! `kato process start|stop|restart`: orders to the agent, to another node's or to all, answered when they have taken
+//! effect.
 
 use clap::Args;
 use cluster::nodes::NodeFile;
-use cluster::process::Process;
+use cluster::process::{OrderAction, Process, of_roles};
 
+use super::super::cloud::orders::{self, Orders};
+use super::super::cloud::{Seen, WhereArgs};
 use super::super::order;
 use super::{ALL, Context, named};
 use crate::agent::wire::Action;
@@ -16,6 +19,8 @@ struct Which {
     /// The processes; `all` means all of this node but the agent
     #[arg(value_name = "PROCESS", required = true)]
     processes: Vec<String>,
+    #[command(flatten)]
+    place: WhereArgs,
     #[command(flatten)]
     within: order::WithinArgs,
 }
@@ -50,6 +55,7 @@ pub struct StopArgs {
 #[command(after_help = "\
 Examples:
   kato process restart fence
+  kato process restart --cluster fence       On all nodes that have it
   kato process restart --timeout 120 docker fence")]
 pub struct RestartArgs {
     #[command(flatten)]
@@ -58,6 +64,9 @@ pub struct RestartArgs {
 
 /// Start.
 pub async fn start(context: &Context, args: StartArgs) -> Result<Exit> {
+    if let Some(exit) = args.which.elsewhere(context, OrderAction::Start).await? {
+        return Ok(exit);
+    }
     let (agent, others) = args.which.split(context)?;
     if agent {
         detach::have_agent(&context.paths).await?;
@@ -67,6 +76,9 @@ pub async fn start(context: &Context, args: StartArgs) -> Result<Exit> {
 
 /// Stop.
 pub async fn stop(context: &Context, args: StopArgs) -> Result<Exit> {
+    if let Some(exit) = args.which.elsewhere(context, OrderAction::Stop).await? {
+        return Ok(exit);
+    }
     let (agent, others) = args.which.split(context)?;
     if agent {
         let message = "the agent is stopped together with everything it looks after";
@@ -84,6 +96,9 @@ pub async fn stop(context: &Context, args: StopArgs) -> Result<Exit> {
 
 /// Restart.
 pub async fn restart(context: &Context, args: RestartArgs) -> Result<Exit> {
+    if let Some(exit) = args.which.elsewhere(context, OrderAction::Restart).await? {
+        return Ok(exit);
+    }
     let (agent, others) = args.which.split(context)?;
     if agent {
         restart_agent(context).await?;
@@ -108,7 +123,38 @@ async fn restart_agent(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Whether the node's roles have one of these processes; none = all.
+fn has_any(node: &Seen, processes: &[Process]) -> bool {
+    let here = of_roles(&node.record.roles);
+    processes.is_empty() || processes.iter().any(|process| here.contains(process))
+}
+
 impl Which {
+    /// Give the order to other nodes, or to all, if that is meant.
+    async fn elsewhere(&self, context: &Context, action: OrderAction) -> Result<Option<Exit>> {
+        let processes = match self.processes.iter().any(|name| name == ALL) {
+            true => Vec::new(),
+            false => named(&self.processes)?,
+        };
+        let Some((cloud, mut nodes)) = self.place.elsewhere(context).await? else {
+            return Ok(None);
+        };
+        if self.place.cluster {
+            nodes.retain(|node| has_any(node, &processes));
+        } else if let Some(node) = nodes.iter().find(|node| !has_any(node, &processes)) {
+            let message = format!("the node {} has no such process", node.record.name);
+            return Err(Error::not_found(message).hint("kato process list --cluster"));
+        }
+        let within = self.within.duration();
+        let orders = Orders {
+            action,
+            processes,
+            roles: Vec::new(),
+            within,
+        };
+        orders::give(context, &cloud, &nodes, &orders).await.map(Some)
+    }
+
     /// Whether the agent is meant by its name, and the others.
     fn split(&self, context: &Context) -> Result<(bool, Vec<Process>)> {
         if self.processes.iter().any(|name| name == ALL) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::model::{Node, Parts, Seen, Tree};
+use super::whole::{self, Cluster};
 use crate::agent::desk::ask_fence;
 use crate::agent::wire::{Action, Report};
 use crate::agent::{client, glance};
@@ -21,23 +22,26 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// How long Docker may take to tell how it is set.
 const DOCKER_WITHIN: Duration = Duration::from_millis(1500);
 
-/// How things are on this node.
-pub async fn node(paths: &Paths) -> Result<Node> {
+/// How things are on this node, and what its cluster knows of all.
+pub async fn node(paths: &Paths) -> Result<(Node, Cluster)> {
     let node = NodeFile::load(paths)?;
     let engine = docker_api::Engine::new(&node.docker.socket, DOCKER_WITHIN);
-    let (report, tree, engine) = tokio::join!(report(paths, &node), tree(paths, &node), engine.info());
+    let (report, tree, engine, cluster) = tokio::join!(
+        report(paths, &node),
+        tree(paths, &node),
+        engine.info(),
+        whole::look(paths, &node)
+    );
     let report = report?;
     let live_restore = engine
         .map(|engine| engine.live_restore_enabled)
         .map_err(|error| chain(&error));
-    Ok(Node::new(
-        node,
-        Parts {
-            report,
-            tree,
-            live_restore,
-        },
-    ))
+    let parts = Parts {
+        report,
+        tree,
+        live_restore,
+    };
+    Ok((Node::new(node, parts), cluster))
 }
 
 /// What the agent says; where it says nothing, what can be seen without it. Who may not ask cannot tell anything.
@@ -81,7 +85,7 @@ async fn report(paths: &Paths, node: &NodeFile) -> Result<Seen> {
 async fn tree(paths: &Paths, node: &NodeFile) -> std::result::Result<Tree, String> {
     let read = async {
         let store = open_tree(paths, node, Access::Node).await;
-        let config = Config::new(store.map_err(|error| chain(&error))?, node.name.clone());
+        let config = Config::for_node(store.map_err(|error| chain(&error))?, node.name.clone());
         let layers = config.layers().await.map_err(|error| chain(&error))?;
         let image = KeyPath::parse("fence/docker/image").map_err(|error| chain(&error))?;
         let image = layers

@@ -1,7 +1,7 @@
 //! `kato status`: whether everything on the node is in order, and what is not.
 //!
 //! [`gather`] asks everybody at once, each with a bound, so that a part that is down or hangs costs no more than
-//! that; [`model`] is what they said, [`judge`] what follows from it, [`disk`] the tree's own room, [`text`] is how people
+//! that; [`model`] is what they said, [`judge`] what follows from it, [`disk`] the tree's own room, [`whole`] the other nodes, [`text`] is how people
 //! read it.
 
 mod disk;
@@ -9,6 +9,7 @@ mod gather;
 mod judge;
 mod model;
 mod text;
+mod whole;
 
 use clap::Args;
 use serde::Serialize;
@@ -17,11 +18,11 @@ use super::Context;
 use crate::error::{Exit, Result, with_root};
 use crate::ui::{Format, FormatArgs};
 
-/// Show what runs on this node and whether all is in order
+/// Show what runs on this node and in its cluster, and whether all is in order
 ///
 /// The exit code is 0 where all is in order, and 1 where it is not: a process that should run does not, or does not
-/// answer; Docker is away; the image is missing; the configuration cannot be read or followed; a disk is full. What was
-/// stopped on purpose is in order.
+/// answer; Docker is away; the image is missing; the configuration cannot be read or followed; a disk is full; another node
+/// is dead or says that something is not in order there. What was stopped on purpose is in order.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -38,12 +39,14 @@ pub struct StatusArgs {
 /// The document that `-j` and `-y` print.
 #[derive(Serialize)]
 struct Document {
+    cluster: whole::Cluster,
     nodes: Vec<model::Node>,
 }
 
 /// Show the status.
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
-    let mut node = gather::node(&context.paths).await?;
+    let (mut node, cluster) = gather::node(&context.paths).await?;
+    node.problems.extend(cluster.problems(&node.id));
     node.problems.extend(disk::shortage(&context.paths.kato_lib()));
     if args.all {
         node.add_roles_not_here();
@@ -56,8 +59,11 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     }
     let in_order = node.problems.is_empty();
     match args.format.format() {
-        Format::Text => text::print(&context.ui, &node)?,
-        format => context.ui.document(format, &Document { nodes: vec![node] })?,
+        Format::Text => text::print(&context.ui, &node, &cluster)?,
+        format => {
+            let nodes = vec![node];
+            context.ui.document(format, &Document { cluster, nodes })?;
+        }
     }
     Ok(if in_order { Exit::Done } else { Exit::NotInOrder })
 }

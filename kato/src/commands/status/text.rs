@@ -1,13 +1,14 @@
 //! The status as people read it: the processes as a table, the rest as a line each, what is wrong at the end.
 
 use super::model::Node;
+use super::whole::Cluster;
 use crate::commands::process;
 use crate::error::Result;
 use crate::fence_api::wire::ImageStatus;
 use crate::ui::{Ui, plain};
 
-/// Print the status of a node.
-pub fn print(ui: &Ui, node: &Node) -> Result<()> {
+/// Print the status of a node, and of its cluster where there are others.
+pub fn print(ui: &Ui, node: &Node, cluster: &Cluster) -> Result<()> {
     let line = |text: &str| ui.line(&plain(text));
     let roles = node.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ");
     line(&format!("{} ({roles})", node.node))?;
@@ -17,7 +18,12 @@ pub fn print(ui: &Ui, node: &Node) -> Result<()> {
     for (name, value) in facts(node) {
         line(&format!("{name:<11} {value}"))?;
     }
+    line(&format!("{:<11} {}", "cluster", cluster.facts()))?;
     line("")?;
+    if cluster.nodes.len() > 1 {
+        ui.table(&cluster.table())?;
+        line("")?;
+    }
     for warning in &node.warnings {
         line(&format!("note: {warning}"))?;
     }
