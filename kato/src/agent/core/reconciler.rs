@@ -56,7 +56,7 @@ pub async fn run(
             warn!(error = %chain(error), "the config store could not be put in order");
         }
         match (done, seen) {
-            (Ok(()), Ok(seen)) => changed(&store, seen).await,
+            (Ok(Next::WhenChanged), Ok(seen)) => changed(&store, seen).await,
             _ => sleep(AGAIN).await,
         }
     }
@@ -105,10 +105,18 @@ async fn changed(store: &Arc<dyn Store>, after: store::Revision) {
     }
 }
 
-async fn round(paths: &Paths, node: &NodeFile, etcd: &EtcdStore, admin: &Admin, maintain: bool) -> store::Result<()> {
+/// When the next round is due.
+enum Next {
+    /// When something changes.
+    WhenChanged,
+    /// Soon: a member still learns.
+    Soon,
+}
+
+async fn round(paths: &Paths, node: &NodeFile, etcd: &EtcdStore, admin: &Admin, maintain: bool) -> store::Result<Next> {
     let store: Arc<dyn Store> = Arc::new(etcd.clone());
     let Some((records, wanted)) = records(&store).await? else {
-        return Ok(());
+        return Ok(Next::WhenChanged);
     };
     let out = users::follow(admin, &wanted).await?;
     members::follow(admin, &records).await?;
@@ -121,7 +129,10 @@ async fn round(paths: &Paths, node: &NodeFile, etcd: &EtcdStore, admin: &Admin, 
     if maintain {
         maintenance::round(etcd, admin, &endpoints).await?;
     }
-    Ok(())
+    Ok(match members.iter().any(|member| member.is_learner) {
+        true => Next::Soon,
+        false => Next::WhenChanged,
+    })
 }
 
 /// All nodes, and the users that they and the administrators make. `None` where one cannot be read: nobody is put out
