@@ -138,7 +138,7 @@ fn what_is_not_set_is_the_default() {
     /fence/docker/pull_timeout 900
     /fence/docker/timeout 60
     ");
-    assert!(printed(config(&node, "get")).starts_with("cluster:\n  endpoint: localhost\n"));
+    assert!(printed(config(&node, "get")).starts_with("cluster:\n  certificates:\n    lifetime: 2592000\n"));
     assert_eq!(config(&node, "get -j fence").json()["ports"]["count"], 4500);
 }
 
