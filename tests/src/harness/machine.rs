@@ -26,6 +26,11 @@ pub struct Machine {
 impl Machine {
     /// A machine of this name with the programs installed and nothing set up.
     pub fn installed(name: &str) -> Machine {
+        Machine::with(name, &[])
+    }
+
+    /// The same, with further options of `docker run`.
+    pub fn with(name: &str, options: &[&str]) -> Machine {
         let mount = |source: std::path::PathBuf, target: &str| format!("{}:{target}:ro", source.display());
         let mounts = [
             mount(program("kato"), "/usr/local/bin/kato"),
@@ -34,7 +39,7 @@ impl Machine {
             mount(workspace().join("packaging/systemd"), "/usr/local/lib/systemd/system"),
         ];
         let mut command = Command::new(workspace().join("tests/node/run"));
-        command.args(["--hostname", name]);
+        command.args(["--hostname", name]).args(options);
         for mount in &mounts {
             command.args(["-v", mount]);
         }
@@ -55,6 +60,11 @@ impl Machine {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its container on this host.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Run a command in it, as root.

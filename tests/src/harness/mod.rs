@@ -4,6 +4,7 @@
 //! story ended with. What a story needs and does not find, it fails for, with the command that provides it.
 
 pub mod cgroup;
+mod cluster;
 pub mod command;
 pub mod docker;
 mod http;
@@ -17,6 +18,7 @@ mod proxy;
 mod pty;
 mod wait;
 
+pub use cluster::{Cluster, Network};
 pub use command::{Captured, run, run_with_input};
 pub use http::page;
 pub use image::{DerivedImage, base_image, derived_image};

@@ -36,7 +36,7 @@ pub fn program_with_faults() -> PathBuf {
     let path = target_dir().with_file_name("faults").join("fence");
     assert!(
         path.exists(),
-        "there is no {}: cargo build -p fence --features faults --profile faults",
+        "there is no {}: tests/faults/build",
         path.display()
     );
     path

@@ -18,7 +18,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("fence", &["cluster", "engine", "fence-init", "fixtures", "hostile"]),
     ("registry-bootstrap", &["cluster", "engine"]),
     ("kato", &["cluster", "fixtures", "hostile", "registry-bootstrap"]),
-    ("tests", &[]),
+    // For the simulated agents of `bin/agents`; stories know the programs alone.
+    ("tests", &["cluster"]),
 ];
 
 /// A library, and the only places that may name it: folders or files without their extension.

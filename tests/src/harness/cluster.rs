@@ -1,0 +1,139 @@
+//! Whole machines in a network of their own, and the cluster of three that most stories begin with.
+//!
+//! The network is Docker's on this host: machines find each other by name, and can be cut off and joined again. Machines and
+//! network are taken away when the cluster is dropped.
+
+use std::process::Command;
+use std::thread;
+
+use uuid::Uuid;
+
+use super::command::{Captured, run_with_input};
+use super::docker::docker;
+use super::image::base_image;
+use super::machine::Machine;
+use super::wait::{LIMIT, until};
+
+/// A network for machines.
+pub struct Network {
+    name: String,
+}
+
+impl Network {
+    /// A new one.
+    pub fn new() -> Network {
+        let name = format!("fence-test-{}", Uuid::new_v4().simple());
+        docker(&["network", "create", &name]).ok();
+        Network { name }
+    }
+
+    /// A machine in it, with the programs installed and nothing set up; the others find it by its name.
+    pub fn machine(&self, name: &str) -> Machine {
+        Machine::with(name, &["--network", &self.name, "--network-alias", name])
+    }
+
+    /// Pull a machine's cable. Its address stays its own.
+    pub fn cut(&self, machine: &Machine) {
+        machine.run(&["ip", "link", "set", "eth0", "down"]).ok();
+    }
+
+    /// Put it back.
+    pub fn join(&self, machine: &Machine) {
+        machine.run(&["ip", "link", "set", "eth0", "up"]).ok();
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network::new()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        docker(&["network", "rm", &self.name]);
+    }
+}
+
+/// A core and two DEAs.
+pub struct Cluster {
+    pub core: Machine,
+    pub one: Machine,
+    pub two: Machine,
+    /// Dropped after the machines in it.
+    pub network: Network,
+}
+
+impl Cluster {
+    /// Three machines with the programs installed, nothing set up yet; the base image is in the DEAs' engines' reach once they run.
+    pub fn installed() -> Cluster {
+        let network = Network::new();
+        let machine = |name: &'static str| {
+            let network = &network;
+            move || network.machine(name)
+        };
+        let (core, one, two) = thread::scope(|scope| {
+            let others = [machine("dea1"), machine("dea2")].map(|make| scope.spawn(make));
+            let core = machine("core")();
+            let [one, two] = others.map(|made| made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            (core, one, two)
+        });
+        Cluster {
+            core,
+            one,
+            two,
+            network,
+        }
+    }
+
+    /// The core is set up, both DEAs are paired by tokens, and all is in order.
+    pub fn paired() -> Cluster {
+        let cluster = Cluster::installed();
+        cluster.core.kato(&["node", "setup", "core", "core"]).ok();
+        cluster.enable(&cluster.core);
+        for dea in cluster.deas() {
+            cluster.attach(dea);
+        }
+        for dea in cluster.deas() {
+            dea.ready("fence");
+            dea.load_image(&base_image());
+        }
+        cluster.in_order();
+        cluster
+    }
+
+    /// The two that run containers.
+    pub fn deas(&self) -> [&Machine; 2] {
+        [&self.one, &self.two]
+    }
+
+    /// Attach a machine with the role dea, by a token of its own.
+    #[track_caller]
+    pub fn attach(&self, machine: &Machine) {
+        let token = self.core.kato(&["node", "token", "create"]).ok();
+        self.attach_with(machine, &token).ok();
+        self.enable(machine);
+    }
+
+    /// Try to attach a machine with the role dea by this token.
+    #[track_caller]
+    pub fn attach_with(&self, machine: &Machine, token: &str) -> Captured {
+        let kato = ["kato", "node", "attach", "-e", "dea", "--token-file", "-", "core"];
+        let arguments = [&["exec", "-i", machine.id()], kato.as_slice()].concat();
+        run_with_input(Command::new("docker").args(arguments), token.as_bytes())
+    }
+
+    /// Its agent comes up with the machine.
+    #[track_caller]
+    pub fn enable(&self, machine: &Machine) {
+        machine.run(&["systemctl", "enable", "kato-agent.service"]).ok();
+    }
+
+    /// Wait until the core says that all is in order.
+    #[track_caller]
+    pub fn in_order(&self) {
+        until("the cluster is in order", LIMIT, || {
+            (self.core.kato(&["status"]).code == 0).then_some(())
+        });
+    }
+}
