@@ -49,7 +49,7 @@ pub enum Command {
     /// Create, use and destroy containers
     #[command(subcommand)]
     Container(container::ContainerCommand),
-    /// Carry the configuration to another cloud
+    /// Carry the configuration to another cloud, save and restore a cluster's config store
     #[command(subcommand)]
     Data(data::DataCommand),
     /// Look at what goes on

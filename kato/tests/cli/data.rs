@@ -26,10 +26,18 @@ fn changed() -> Machine {
     node
 }
 
-/// The configuration's part of a document, whenever it was written.
+/// A passphrase, in a file.
+fn passphrase(node: &Machine, text: &str) -> String {
+    let file = node.root().join("passphrase");
+    fs::write(&file, format!("{text}\n")).expect("a file");
+    file.display().to_string()
+}
+
+/// The configuration's part of a document, whenever it was written; what is encrypted is never the same.
 fn tree(document: &str) -> String {
     let lines = document.lines().skip_while(|line| *line != "tree:");
     lines
+        .filter(|line| !line.starts_with("  salt:") && !line.starts_with("  sealed:"))
         .filter(|line| !line.contains("revision:"))
         .collect::<Vec<_>>()
         .join("\n")
@@ -59,8 +67,65 @@ fn a_document_has_all_layers_and_no_secrets_unless_they_are_asked_for() {
         "{stderr}"
     );
     assert!(stderr.contains("Secrets left out: 1; --with-secrets"), "{stderr}");
-    let revealed = node.kato(["data", "export", "--with-secrets"]);
-    assert!(revealed.stdout().contains("password: hunter2"), "{revealed}");
+    insta::assert_snapshot!(node.kato(["data", "export", "--with-secrets"]), @"
+    exit: 3
+    ---- stderr
+    kato: the secrets need a passphrase, and there is no terminal to ask for it
+    hint: --passphrase-file FILE
+    ");
+    let file = passphrase(&node, "correct horse");
+    let sealed = node.kato(["data", "export", "--passphrase-file", &file]);
+    assert!(
+        sealed.stdout().contains("\nsealed:\n") && sealed.stdout().contains("  count: 1\n"),
+        "{sealed}"
+    );
+    assert!(
+        !sealed.stdout().contains("hunter2") && !sealed.stdout().contains("password:"),
+        "{sealed}"
+    );
+    assert!(!sealed.stderr().contains("left out"), "{sealed}");
+    let piped = node.kato_reading(b"correct horse\n", ["data", "export", "--passphrase-file", "-"]);
+    assert_eq!(tree(&piped.stdout()), tree(&sealed.stdout()));
+    for wrong in ["short", &"x".repeat(2000)] {
+        let file = passphrase(&node, wrong);
+        let refused = node.kato(["data", "export", "--passphrase-file", &file]);
+        assert_eq!((refused.code(), refused.stdout().as_str()), (3, ""));
+    }
+    assert_eq!(node.kato(["data", "export", "--passphrase-file", "/nowhere"]).code(), 4);
+}
+
+#[test]
+fn a_wrong_passphrase_changes_nothing() {
+    let (one, other) = (changed(), node());
+    let file = one.root().join("backup.yml");
+    let right = passphrase(&one, "correct horse");
+    printed(data(&one, "export", &["--passphrase-file", &right], &file));
+    let wrong = passphrase(&other, "correct house");
+    insta::assert_snapshot!(unchanged(&other, || data(&other, "import", &["--passphrase-file", &wrong], &file)), @"
+    exit: 3
+    ---- stderr
+    kato: the passphrase is not the one of this document, or the document is damaged
+    ");
+    insta::assert_snapshot!(unchanged(&other, || data(&other, "import", &[], &file)), @"
+    exit: 3
+    ---- stderr
+    kato: the secrets need a passphrase, and there is no terminal to ask for it
+    hint: --passphrase-file FILE, or --without-secrets
+    ");
+    let document = fs::read_to_string(&file).expect("a file");
+    let costly = other.root().join("costly.yml");
+    fs::write(&costly, document.replace("memory_kib: 65536", "memory_kib: 4294967295")).expect("a file");
+    let refused = unchanged(&other, || {
+        data(&other, "import", &["--passphrase-file", &right], &costly)
+    });
+    assert!(refused.code() == 3 && refused.stderr().contains("bounds"), "{refused}");
+    let both = other.kato(["data", "import", "--passphrase-file", "-", "-"]);
+    assert_eq!(both.code(), 2);
+    let without = data(&other, "import", &["--without-secrets"], &file);
+    assert!(
+        without.code() == 0 && !without.stdout().contains("password"),
+        "{without}"
+    );
 }
 
 #[test]
@@ -100,8 +165,10 @@ fn a_file_is_for_its_owner_alone_and_not_overwritten() {
 fn what_was_exported_is_the_same_on_another_node() {
     let (one, other) = (changed(), node());
     let file = one.root().join("backup.yml");
-    printed(data(&one, "export", &["--with-secrets"], &file));
-    insta::assert_snapshot!(unchanged(&other, || data(&other, "import", &["--dry-run"], &file)), @"
+    let pass = passphrase(&one, "correct horse");
+    let with = ["--passphrase-file", pass.as_str()];
+    printed(data(&one, "export", &with, &file));
+    insta::assert_snapshot!(unchanged(&other, || data(&other, "import", &[with[0], with[1], "--dry-run"], &file)), @"
     exit: 0
     ---- stdout
     + fence docker/image: ours:1
@@ -111,7 +178,7 @@ fn what_was_exported_is_the_same_on_another_node() {
     WARNING: fence registry/password is not a known key
     This would be changed; nothing was
     ");
-    insta::assert_snapshot!(data(&other, "import", &[], &file), @"
+    insta::assert_snapshot!(data(&other, "import", &with, &file), @"
     exit: 0
     ---- stdout
     + fence docker/image: ours:1
@@ -121,9 +188,9 @@ fn what_was_exported_is_the_same_on_another_node() {
     WARNING: fence registry/password is not a known key
     The configuration is at revision 1 now
     ");
-    let again = printed(other.kato(["data", "export", "--with-secrets"]));
+    let again = printed(other.kato(["data", "export", with[0], with[1]]));
     assert_eq!(tree(&again), tree(&fs::read_to_string(&file).expect("a file")));
-    insta::assert_snapshot!(unchanged(&other, || data(&other, "import", &[], &file)), @"
+    insta::assert_snapshot!(unchanged(&other, || data(&other, "import", &with, &file)), @"
     exit: 0
     ---- stderr
     WARNING: fence registry/password is not a known key

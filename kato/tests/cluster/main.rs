@@ -2,5 +2,6 @@
 //! becomes of those who are put out.
 
 mod admission;
+mod backup;
 mod harness;
 mod rights;

@@ -15,7 +15,6 @@ use super::history::Author;
 use super::key::{self, Component, KeyPath, Name};
 use super::layers::Layers;
 use super::past::{Difference, differences};
-use super::schema::Schema;
 use super::target::{Scope, Target};
 use super::tree::Tree;
 use super::{Config, Error, Result, Secrets, commit};
@@ -61,6 +60,8 @@ pub struct Exported {
     pub document: TreeDocument,
     /// How many secrets are left out.
     pub secrets: usize,
+    /// The secrets, and nothing else; see [`TreeDocument::with_secrets`].
+    pub secret: TreeDocument,
     /// What the store holds that cannot be read, and is left out.
     pub unreadable: Vec<String>,
 }
@@ -84,34 +85,47 @@ impl TreeDocument {
         Ok(self.trees()?.values().map(Tree::len).sum())
     }
 
-    fn new(layers: &Layers, schema: &Schema, secrets: Secrets) -> (Self, usize) {
-        let mut left_out = 0;
+    /// The same with secrets that were exported apart from it.
+    pub fn with_secrets(&self, secret: &TreeDocument) -> Result<TreeDocument> {
+        let mut trees = self.trees()?;
+        for (scope, tree) in secret.trees()? {
+            trees.entry(scope).or_default().overlay(&tree);
+        }
+        Ok(TreeDocument::of(self.revision, Included::Included, trees))
+    }
+
+    /// What of the layers passes, by its address.
+    fn new(layers: &Layers, secrets: Included, passes: impl Fn(&KeyPath) -> bool) -> Self {
+        let trees = layers.scopes().map(|scope| {
+            let own = layers.own(scope);
+            let kept = own.iter().filter(|(path, _)| passes(path));
+            (
+                scope.clone(),
+                kept.map(|(path, value)| (path.clone(), value.clone())).collect(),
+            )
+        });
+        TreeDocument::of(layers.revision, secrets, trees.collect())
+    }
+
+    fn of(revision: Revision, secrets: Included, trees: BTreeMap<Scope, Tree>) -> Self {
         let mut document = TreeDocument {
-            revision: layers.revision,
-            secrets: match secrets {
-                Secrets::Redacted => Included::LeftOut,
-                Secrets::Revealed => Included::Included,
-            },
+            revision,
+            secrets,
             cluster: Map::new(),
             realms: BTreeMap::new(),
             nodes: BTreeMap::new(),
         };
-        for scope in layers.scopes() {
-            let own = layers.own(scope);
-            let is_kept = |path: &KeyPath| secrets == Secrets::Revealed || !schema.is_secret(path);
-            let kept = own.iter().filter(|(path, _)| is_kept(path));
-            let kept: Tree = kept.map(|(path, value)| (path.clone(), value.clone())).collect();
-            left_out += own.len() - kept.len();
-            let Some(Value::Object(nested)) = kept.nest(&KeyPath::root()) else {
+        for (scope, tree) in trees {
+            let Some(Value::Object(nested)) = tree.nest(&KeyPath::root()) else {
                 continue;
             };
             match scope {
                 Scope::Cluster => document.cluster = nested,
-                Scope::Realm(realm) => drop(document.realms.insert(realm.clone(), nested)),
-                Scope::Node(node) => drop(document.nodes.insert(node.clone(), nested)),
+                Scope::Realm(realm) => drop(document.realms.insert(realm, nested)),
+                Scope::Node(node) => drop(document.nodes.insert(node, nested)),
             }
         }
-        (document, left_out)
+        document
     }
 
     /// The layers, as far as can be checked without a schema.
@@ -161,10 +175,19 @@ impl Config {
     /// All layers as a document, without secrets unless they are to be revealed.
     pub async fn export(&self, secrets: Secrets) -> Result<Exported> {
         let layers = self.layers().await?;
-        let (document, secrets) = TreeDocument::new(&layers, self.schema, secrets);
+        let is_secret = |path: &KeyPath| self.schema.is_secret(path);
+        let secret = TreeDocument::new(&layers, Included::Included, is_secret);
+        let document = match secrets {
+            Secrets::Redacted => TreeDocument::new(&layers, Included::LeftOut, |path| !is_secret(path)),
+            Secrets::Revealed => TreeDocument::new(&layers, Included::Included, |_| true),
+        };
         Ok(Exported {
+            secrets: match secrets {
+                Secrets::Redacted => secret.keys()?,
+                Secrets::Revealed => 0,
+            },
             document,
-            secrets,
+            secret,
             unreadable: layers.unreadable.into_iter().map(|(key, _)| key).collect(),
         })
     }

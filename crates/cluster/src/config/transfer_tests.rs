@@ -72,6 +72,15 @@ async fn another_cluster_has_the_same_tree_afterwards() {
     assert_eq!((exported.secrets, exported.unreadable), (1, vec![]));
     let text = serde_json::to_string(&exported.document).unwrap();
     assert!(!text.contains("hunter2") && !text.contains("password"), "{text}");
+    let secret = serde_json::to_string(&exported.secret).unwrap();
+    assert!(
+        secret.contains("hunter2") && !secret.contains("max_containers"),
+        "{secret}"
+    );
+    assert_eq!(
+        exported.document.with_secrets(&exported.secret).unwrap(),
+        one.export(Secrets::Revealed).await.unwrap().document
+    );
     let done = other.import(&exported.document, false, &author()).await.unwrap();
     assert_eq!((done.revision, done.differences.len()), (1, 5));
     let again = other.export(Secrets::Redacted).await.unwrap();

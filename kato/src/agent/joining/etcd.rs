@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cluster::files;
 use cluster::identity::Pki;
@@ -186,6 +186,22 @@ impl Settings {
     /// The node whose member it is.
     pub fn member(&self) -> Option<Uuid> {
         self.name.parse().ok()
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// What `etcdctl snapshot restore` has to be told to make this member, alone, of a snapshot.
+    pub fn restore_options(&self) -> [String; 4] {
+        let (name, peer) = (&self.name, &self.initial_advertise_peer_urls);
+        [
+            format!("--name={name}"),
+            format!("--initial-cluster={name}={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster-token={}", self.initial_cluster_token),
+        ]
     }
 
     /// Where this member says that clients reach it.

@@ -1,4 +1,4 @@
-//! The document of `kato data`: a head, the config tree, and what the node had at the time. Written and read as YAML.
+//! The document of `kato data`: a head, the config tree, secrets under a passphrase, and what the node had at the time. Written and read as YAML.
 //!
 //! The inventory is a description for people: nothing is ever made from it, so it is not looked into when it is read.
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::sealed::Sealed;
 use crate::error::{Error, Result};
 use crate::fence_api::wire::{Container, ContainerLimits, PortMapping};
 
@@ -33,8 +34,14 @@ pub struct Document {
     pub kato: String,
     /// The node on which it was written.
     pub node: Name,
+    /// The names of the realms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub realms: Vec<Name>,
     /// The configuration.
     pub tree: TreeDocument,
+    /// Its secrets, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Sealed>,
     /// What the node had, where fence could tell.
     pub inventory: Option<Value>,
 }
@@ -70,7 +77,9 @@ impl Document {
             exported_at: Timestamp::now(),
             kato: env!("CARGO_PKG_VERSION").to_owned(),
             node,
+            realms: Vec::new(),
             tree,
+            sealed: None,
             inventory: inventory.map_err(|error| unprintable().because(error))?,
         })
     }

@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf, absolute};
 use clap::Args;
 use cluster::config::{MAX_CHANGES, Secrets};
 use cluster::files;
+use cluster::realms::Realms;
 
 use super::document::{Document, Inventory};
+use super::open;
+use super::passphrase::PassphraseArgs;
+use super::sealed::Sealed;
 use crate::commands::Context;
-use crate::commands::config::{open, problem};
+use crate::commands::config::problem;
+use crate::commands::node::problem as nodes;
 use crate::error::{Error, Exit, Result, chain};
 use crate::fence_api::Client;
 
@@ -18,18 +23,21 @@ const MODE: u32 = 0o600;
 
 /// Write the configuration as a document
 ///
-/// All layers of the configuration, and for people to read the containers of this node. It is what
-/// kato data import takes in on another node. Secrets are left out unless they are asked for.
+/// All layers of the configuration, the names of the realms, and for people to read the containers of this node. It is what
+/// kato data import takes in elsewhere. Secrets are left out, or encrypted under a passphrase where they are asked for.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   kato data export backup.yml                   Into a file that only you can read
-  kato data export --with-secrets backup.yml
+  kato data export --with-secrets backup.yml    Asks for a passphrase
+  kato data export --passphrase-file pass backup.yml
   kato data export | ssh other kato data import -")]
 pub struct ExportArgs {
-    /// Write secrets, too, as they are
+    /// Write secrets, too, under a passphrase
     #[arg(long)]
     with_secrets: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Replace the file if there is one
     #[arg(long)]
     force: bool,
@@ -44,20 +52,26 @@ pub async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
     if to_file {
         check(&args.file, args.force)?;
     }
-    let config = open(context).await?;
-    let secrets = if args.with_secrets {
-        Secrets::Revealed
-    } else {
-        Secrets::Redacted
-    };
-    let exported = config.export(secrets).await.map_err(problem::tree)?;
+    let (config, store) = open(context).await?;
+    let exported = config.export(Secrets::Redacted).await.map_err(problem::tree)?;
     for key in &exported.unreadable {
         context
             .ui
             .warn(&format!("{key} in the store cannot be read and is left out"));
     }
+    let realms = Realms::new(store).list().await;
+    let realms = realms.map_err(nodes::registry)?;
     let (revision, keys) = (exported.document.revision, exported.document.keys());
-    let document = Document::new(config.node().clone(), exported.document, inventory(context).await)?;
+    let wants_secrets = args.with_secrets || args.passphrase.is_given();
+    let sealed = match exported.secrets {
+        0 => None,
+        count if wants_secrets => Some(Sealed::seal(&exported.secret, count, &args.passphrase.choose()?)?),
+        _ => None,
+    };
+    let left_out = exported.secrets - sealed.as_ref().map_or(0, |sealed| sealed.count);
+    let mut document = Document::new(config.node().clone(), exported.document, inventory(context).await)?;
+    document.realms = realms.into_iter().map(|realm| realm.name).collect();
+    document.sealed = sealed;
     let text = document.write()?;
     if to_file {
         save(&args.file, args.force, &text)?;
@@ -67,10 +81,9 @@ pub async fn run(context: &Context, args: &ExportArgs) -> Result<Exit> {
     } else {
         context.ui.bytes(text.as_bytes())?;
     }
-    if exported.secrets > 0 {
+    if left_out > 0 {
         context.ui.say(&format!(
-            "Secrets left out: {}; --with-secrets writes them, too",
-            exported.secrets
+            "Secrets left out: {left_out}; --with-secrets writes them, too, under a passphrase"
         ));
     }
     let keys = keys.map_err(problem::tree)?;

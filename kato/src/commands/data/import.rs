@@ -2,16 +2,22 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use cluster::config::{Author, Config, Error as Tree, Imported, Included, MAX_CHANGES, TreeDocument};
+use cluster::config::{Author, Config, Error as Tree, Imported, Included, MAX_CHANGES, Name, TreeDocument};
 use cluster::files;
-use cluster::store::Error as Store;
+use cluster::nodes::Nodes;
+use cluster::realms::Realms;
+use cluster::store::{Error as StoreError, Store};
 
 use super::document::{Document, MAX_SIZE};
+use super::open;
+use super::passphrase::PassphraseArgs;
 use crate::commands::Context;
-use crate::commands::config::{change, open, problem, words};
+use crate::commands::config::{change, problem, words};
+use crate::commands::node::problem as nodes;
 use crate::error::{Error, Exit, Kind, Result};
 
 /// How long reading a document may take.
@@ -23,7 +29,8 @@ const IN_PARTS: &str = "take it in with --in-parts, in several steps";
 ///
 /// The whole document is checked before anything is changed, and all is changed in one step, of at most 110 keys. With
 /// --in-parts there is no such limit, and programs may see the configuration half changed for a moment. What is set and not
-/// in the document is taken away; secrets that it leaves out stay. The containers that it describes are not made.
+/// in the document is taken away; secrets that it leaves out stay. Realms that are missing are made, none is deleted. The
+/// containers that it describes are not made.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +49,11 @@ pub struct ImportArgs {
     /// Take in part by part what is too much for one step; where that was cut off, the same again does the rest
     #[arg(long)]
     in_parts: bool,
+    /// Leave the secrets as they are, whatever the document has
+    #[arg(long, conflicts_with = "passphrase_file")]
+    without_secrets: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// A document that kato data export wrote; - is the standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -49,24 +61,36 @@ pub struct ImportArgs {
 
 /// Take it in.
 pub async fn run(context: &Context, args: &ImportArgs) -> Result<Exit> {
-    let config = open(context).await?;
+    if args.passphrase.is_stdin() && args.file.as_os_str() == "-" {
+        return Err(Error::usage(
+            "the document and the passphrase cannot both come from the standard input",
+        ));
+    }
+    let (config, store) = open(context).await?;
     let document = Document::read_within(text(&args.file)?, READ_WITHIN).await?;
+    let tree = with_secrets(args, &document)?;
+    let realms = Realms::new(Arc::clone(&store));
+    let missing = missing_realms(&realms, &document.realms).await?;
     let planned = if args.in_parts {
-        config.would_import_in_parts(&document.tree).await
+        config.would_import_in_parts(&tree).await
     } else {
-        config.would_import(&document.tree).await
+        config.would_import(&tree).await
     };
     let planned = planned.map_err(refused)?;
-    warn(context, &config, &document.tree, &planned);
+    warn(context, &config, &store, &tree, &planned).await;
+    for realm in &missing {
+        context.ui.line(&format!("+ realm {realm}"))?;
+    }
     words::differences(&context.ui, &planned.differences)?;
-    if planned.differences.is_empty() {
+    if planned.differences.is_empty() && missing.is_empty() {
         context
             .ui
             .say("Nothing to do: the configuration is as the document says");
     } else if args.dry_run {
         context.ui.say("This would be changed; nothing was");
     } else {
-        import(context, &config, args, &document.tree, planned.differences.len()).await?;
+        import(context, &config, args, &tree, planned.differences.len()).await?;
+        make_realms(&realms, &missing).await?;
     }
     if document.containers() > 0 {
         context.ui.say(&format!(
@@ -75,6 +99,33 @@ pub async fn run(context: &Context, args: &ImportArgs) -> Result<Exit> {
         ));
     }
     Ok(Exit::Done)
+}
+
+/// The configuration in the document, with its secrets where it has any and they are wanted.
+fn with_secrets(args: &ImportArgs, document: &Document) -> Result<TreeDocument> {
+    let Some(sealed) = document.sealed.as_ref().filter(|_| !args.without_secrets) else {
+        return Ok(document.tree.clone());
+    };
+    sealed.check()?;
+    let passphrase = args.passphrase.recall().map_err(|error| match error.kind() {
+        Kind::Refused => error.hint("--passphrase-file FILE, or --without-secrets"),
+        _ => error,
+    })?;
+    document.tree.with_secrets(&sealed.open(&passphrase)?).map_err(refused)
+}
+
+async fn missing_realms(realms: &Realms, named: &[Name]) -> Result<Vec<Name>> {
+    let there = realms.list().await.map_err(nodes::registry)?;
+    let is_missing = |name: &&Name| !there.iter().any(|realm| realm.name == **name);
+    Ok(named.iter().filter(is_missing).cloned().collect())
+}
+
+async fn make_realms(realms: &Realms, missing: &[Name]) -> Result<()> {
+    let who = change::author_of(String::new()).who;
+    for name in missing {
+        realms.create(name, &who, &who).await.map_err(nodes::registry)?;
+    }
+    Ok(())
 }
 
 /// Make all of so many differences go.
@@ -131,7 +182,7 @@ fn refused(error: Tree) -> Error {
         Tree::Overwrites { .. } => Some("do so with --force; --dry-run shows what would be changed"),
         Tree::TooMuch { limit, .. } if *limit == MAX_CHANGES => Some(IN_PARTS),
         Tree::Store {
-            source: Store::Refused { .. },
+            source: StoreError::Refused { .. },
             ..
         } => Some(IN_PARTS),
         _ => None,
@@ -144,12 +195,13 @@ fn refused(error: Tree) -> Error {
 }
 
 /// Say what can be meant otherwise.
-fn warn(context: &Context, config: &Config, document: &TreeDocument, planned: &Imported) {
+async fn warn(context: &Context, config: &Config, store: &Arc<dyn Store>, document: &TreeDocument, planned: &Imported) {
     change::warn_of_unknown(context, &planned.unknown);
-    for node in document.nodes.keys().filter(|node| *node != config.node()) {
-        context
-            .ui
-            .warn(&format!("There is no node {node}; the only one is {}", config.node()));
+    // Where the nodes cannot be read, nothing can be said of them.
+    let known = Nodes::new(Arc::clone(store)).list().await.unwrap_or_default();
+    let is_there = |name: &Name| name == config.node() || known.iter().any(|node| node.name == *name);
+    for node in document.nodes.keys().filter(|node| !is_there(node)) {
+        context.ui.warn(&format!("There is no node {node} yet"));
     }
     if document.secrets == Included::LeftOut {
         context

@@ -1,15 +1,26 @@
-//! The family `kato data`: the config tree as one document, out of one cloud and into another.
+//! The family `kato data`: the config tree as one document, out of one cloud and into another, and the config store of a
+//! cluster as a snapshot.
 //!
-//! [`document`] is what is written and read; which values are good, and what taking them in does, is the tree's matter
+//! [`document`] is what is written and read, [`sealed`] its secrets under a [`passphrase`]; which values are good, and what taking them in does, is the tree's matter
 //! (`cluster`).
 
 mod document;
 mod export;
 mod import;
+mod passphrase;
+mod restore;
+mod sealed;
+mod snapshot;
+
+use std::sync::Arc;
 
 use clap::Subcommand;
+use cluster::config::Config;
+use cluster::nodes::{Access, NodeFile, open_tree};
+use cluster::store::Store;
 
 use super::Context;
+use super::config::problem;
 use crate::error::{Exit, Result};
 
 /// The verbs.
@@ -17,6 +28,8 @@ use crate::error::{Exit, Result};
 pub enum DataCommand {
     Export(export::ExportArgs),
     Import(import::ImportArgs),
+    Snapshot(snapshot::SnapshotArgs),
+    Restore(restore::RestoreArgs),
 }
 
 /// Run one verb.
@@ -24,5 +37,15 @@ pub async fn run(context: &Context, command: DataCommand) -> Result<Exit> {
     match command {
         DataCommand::Export(args) => export::run(context, &args).await,
         DataCommand::Import(args) => import::run(context, &args).await,
+        DataCommand::Snapshot(args) => snapshot::run(context, &args).await,
+        DataCommand::Restore(args) => restore::run(context, &args).await,
     }
+}
+
+/// The tree with an administrator's rights, and its home, which has the realms and the nodes.
+async fn open(context: &Context) -> Result<(Config, Arc<dyn Store>)> {
+    let node = NodeFile::load(&context.paths)?;
+    let store = open_tree(&context.paths, &node, Access::Administrator).await;
+    let store = store.map_err(problem::store)?;
+    Ok((Config::new(Arc::clone(&store), node.name), store))
 }

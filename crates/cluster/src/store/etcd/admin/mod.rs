@@ -21,7 +21,7 @@ mod users;
 
 pub use maintenance::{Alarm, AlarmKind, MemberStatus};
 pub use members::Member;
-pub use snapshot::MAX_SNAPSHOT;
+pub use snapshot::{MAX_SNAPSHOT, check_snapshot};
 pub use users::{Grant, Right};
 
 /// etcd's administration, over a store's connection.
