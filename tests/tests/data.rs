@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use tests::harness::{Node, base_image};
+use tests::harness::{LIMIT, Node, OnTerminal, base_image};
 
 type Story = anyhow::Result<()>;
 
@@ -105,5 +105,41 @@ fn without_fence_the_configuration_is_exported_all_the_same() -> Story {
         "{}",
         exported.err()
     );
+    Ok(())
+}
+
+#[test]
+fn a_passphrase_is_typed_on_the_terminal_and_not_shown() -> Story {
+    let node = Node::fence_only();
+    node.kato(&["config", "set", "fence", "registry/password", "hunter2"])
+        .ok();
+    let file = node.root().join("backup.yml").display().to_string();
+    let typed = |args: &[&str], answers: &[(&str, &str)]| {
+        let mut terminal = OnTerminal::start(&node.kato_command(args), 100, 30);
+        for (question, answer) in answers {
+            terminal.wait_for(question);
+            terminal.type_in(&format!("{answer}\n"));
+        }
+        terminal.wait(LIMIT)
+    };
+    let (first, again) = ("New passphrase for the secrets:", "The same again:");
+    let export = ["data", "export", "--with-secrets", &file];
+    let (code, screen) = typed(&export, &[(first, "correct horse"), (again, "correct house")]);
+    assert!(code == 3 && screen.contains("are not the same"), "{screen}");
+    let (code, screen) = typed(&export, &[(first, "correct\u{3}")]);
+    assert!(code == 1 && screen.contains("interrupted"), "{screen}");
+    let (code, screen) = typed(&export, &[(first, "correct horse"), (again, "correct horse")]);
+    assert!(code == 0 && !screen.contains("horse"), "{screen}");
+
+    node.kato(&["config", "set", "fence", "registry/password", "other"])
+        .ok();
+    let (import, question) = (["data", "import", "--force", &file], "Passphrase of the secrets:");
+    let (code, screen) = typed(&import, &[(question, "correct house")]);
+    assert!(code == 3 && !screen.contains("house"), "{screen}");
+    let revealed = ["config", "get", "--reveal", "fence", "registry/password"];
+    assert_eq!(node.kato(&revealed).ok(), "other\n");
+    let (code, screen) = typed(&import, &[(question, "correct horse")]);
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!(node.kato(&revealed).ok(), "hunter2\n");
     Ok(())
 }

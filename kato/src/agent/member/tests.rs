@@ -9,6 +9,7 @@ use cluster::process::{self, OrderAction, Process, State, Wanted, give};
 use cluster::store::Txn;
 use cluster::store::memory::MemoryStore;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -322,4 +323,28 @@ async fn the_revision_of_the_configuration_is_reported_when_it_changes() {
     let head = r#"{"format":1,"last":1}"#;
     node.store.txn(Txn::new().put("config/head", head)).await.unwrap();
     node.reported(|report| report.config_revision > Some(0)).await;
+}
+
+#[tokio::test]
+async fn how_far_a_node_is_being_retired_is_in_its_report() {
+    const SAID: &str = r#"{"ready": true, "retiring": {"since": "2026-01-02T03:04:05Z", "seconds_left": 540, "active": 5,
+        "stopped": 2}}"#;
+    let mut node = Node::new();
+    let socket = node.paths().garden_socket();
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let listener = tokio::net::UnixListener::bind(socket).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            // Who asked may be gone again.
+            let _ = stream.read(&mut head).await;
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{SAID}", SAID.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    // Fence is asked anew.
+    node.start();
+    let report = node.reported(|report| report.retiring.is_some()).await;
+    let retiring = report.retiring.unwrap();
+    assert_eq!((retiring.seconds_left, retiring.active, retiring.stopped), (540, 5, 2));
 }

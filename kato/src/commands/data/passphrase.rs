@@ -1,18 +1,22 @@
 //! A passphrase: typed on the terminal, or the first line of a file; never an argument or a variable, which others see.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cluster::files;
-use console::Term;
 use orion::kdf::Password;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
 use crate::error::{Error, Result};
 
 /// The shortest and the longest in bytes.
 const SHORTEST: usize = 8;
 const LONGEST: u64 = 1024;
+/// Whoever started this sits there.
+const TERMINAL: &str = "/dev/tty";
+const CONTROL_C: u8 = 3;
 
 /// Where it comes from.
 #[derive(Args, Debug)]
@@ -104,12 +108,40 @@ fn read(file: &Path) -> Result<Passphrase> {
 
 /// What is typed and not shown.
 fn ask(question: &str) -> Result<String> {
-    let terminal = Term::stderr();
-    if !terminal.is_term() {
-        let message = "the secrets need a passphrase, and there is no terminal to ask for it";
-        return Err(Error::refused(message).hint("--passphrase-file FILE"));
+    let failed = |error: io::Error| Error::failed("could not ask for the passphrase").because(error);
+    let terminal = File::options().read(true).write(true).open(TERMINAL);
+    let mut terminal = match terminal {
+        Ok(terminal) if io::stderr().is_terminal() => terminal,
+        _ => {
+            let message = "the secrets need a passphrase, and there is no terminal to ask for it";
+            return Err(Error::refused(message).hint("--passphrase-file FILE"));
+        }
+    };
+    let before = tcgetattr(&terminal).map_err(|errno| failed(errno.into()))?;
+    let mut quiet = before.clone();
+    // Control-C ends the line instead of the program, which has to leave the terminal as it was.
+    quiet.local_modes -= LocalModes::ECHO | LocalModes::ISIG;
+    quiet.special_codes[SpecialCodeIndex::VEOL] = CONTROL_C;
+    // Before the question, so that nothing of the answer is shown or lost.
+    tcsetattr(&terminal, OptionalActions::Flush, &quiet).map_err(|errno| failed(errno.into()))?;
+    let typed = terminal
+        .write_all(question.as_bytes())
+        .and_then(|()| line(&terminal))
+        .and_then(|line| terminal.write_all(b"\n").map(|()| line));
+    tcsetattr(&terminal, OptionalActions::Flush, &before).map_err(|errno| failed(errno.into()))?;
+    let typed = typed.map_err(failed)?;
+    match typed.contains(char::from(CONTROL_C)) {
+        true => Err(Error::failed("interrupted; nothing was done")),
+        false => Ok(typed),
     }
-    let failed = |error| Error::failed("could not ask for the passphrase").because(error);
-    terminal.write_str(question).map_err(failed)?;
-    terminal.read_secure_line().map_err(failed)
+}
+
+fn line(terminal: &File) -> io::Result<String> {
+    // A terminal gives a line at a time.
+    let mut typed = vec![0; 4096];
+    let mut terminal = terminal;
+    let count = terminal.read(&mut typed)?;
+    typed.truncate(count);
+    let line = String::from_utf8(typed).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(line.trim_end_matches('\n').to_owned())
 }
