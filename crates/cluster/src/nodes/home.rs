@@ -3,10 +3,12 @@
 //! The one place that chooses between the homes of [`crate::store`]. Nothing is made here: a home is made by
 //! `kato node setup`.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Kind, NodeFile, Paths};
-use crate::identity::Credential;
+use crate::identity::{self, Credential};
 use crate::store::etcd::{Credentials, Endpoints, EtcdStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Error, Result, Store};
@@ -16,7 +18,7 @@ use crate::store::{Error, Result, Store};
 pub enum Access {
     /// The node's own: it reads what is not secret and writes below its own name.
     Node,
-    /// An administrator's: everything. Without a credential on this node it is the node's own, and changes are denied.
+    /// An administrator's: everything. Without a credential on this node it is the node's own, and changes are not granted.
     Administrator,
 }
 
@@ -27,7 +29,7 @@ pub async fn open_tree(paths: &Paths, node: &NodeFile, access: Access) -> Result
         (Kind::Cluster, Access::Administrator) if paths.credential_file().exists() => {
             Ok(Arc::new(as_administrator(paths)?))
         }
-        (Kind::Cluster, _) => Ok(Arc::new(as_node(paths))),
+        (Kind::Cluster, _) => Ok(Arc::new(node_store(paths))),
     }
 }
 
@@ -36,11 +38,12 @@ pub async fn open_tree(paths: &Paths, node: &NodeFile, access: Access) -> Result
 pub fn lazy_tree(paths: &Paths, node: &NodeFile) -> Arc<dyn Store> {
     match node.kind {
         Kind::Micro => Arc::new(SqliteStore::lazy(&paths.tree_db())),
-        Kind::Cluster => Arc::new(as_node(paths)),
+        Kind::Cluster => Arc::new(node_store(paths)),
     }
 }
 
-fn as_node(paths: &Paths) -> EtcdStore {
+/// The config store of a cluster's node, with the node's own rights.
+pub fn node_store(paths: &Paths) -> EtcdStore {
     let pki = paths.pki();
     let credentials = Credentials {
         ca: pki.join("ca.crt").into(),
@@ -52,11 +55,7 @@ fn as_node(paths: &Paths) -> EtcdStore {
 
 fn as_administrator(paths: &Paths) -> Result<EtcdStore> {
     let path = paths.credential_file();
-    let credential = Credential::load(&path).map_err(|error| Error::Failed {
-        attempt: "use the credential for what is",
-        place: path.display().to_string(),
-        source: error.into(),
-    })?;
+    let credential = Credential::load(&path).map_err(|error| unusable(&path, error))?;
     // What this node last heard is newer than what was written when the credential was made.
     let endpoints = match paths.endpoints_file() {
         file if file.exists() => Endpoints::File(file),
@@ -68,4 +67,20 @@ fn as_administrator(paths: &Paths) -> Result<EtcdStore> {
         key: credential.key.into(),
     };
     Ok(EtcdStore::new(endpoints, Some(credentials)))
+}
+
+/// A credential that is not this user's to read is a matter of the machine's rights.
+fn unusable(path: &Path, error: identity::Error) -> Error {
+    let place = path.display().to_string();
+    match &error {
+        identity::Error::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Error::Denied {
+            place,
+            source: error.into(),
+        },
+        _ => Error::Failed {
+            attempt: "use the credential for what is",
+            place,
+            source: error.into(),
+        },
+    }
 }

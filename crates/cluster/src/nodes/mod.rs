@@ -14,9 +14,9 @@ pub mod registry;
 pub mod report;
 
 pub use error::{Error, Result};
-pub use home::{Access, lazy_tree, open_tree};
+pub use home::{Access, lazy_tree, node_store, open_tree};
 pub use node_file::{DockerSettings, Kind, Membership, NodeFile, Role, host_name};
 pub use paths::Paths;
-pub use record::{Paired, Record, Retire, default_realm};
+pub use record::{Paired, Record, default_realm};
 pub use registry::Nodes;
 pub use report::{Alive, Containers, Report, Retiring, State, States};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cluster::nodes::record::by_id_key;
 use cluster::nodes::registry::Error;
-use cluster::nodes::{Kind, NodeFile, Nodes, Record, Role};
+use cluster::nodes::{Kind, NodeFile, Nodes, Record, Role, node_store};
 use cluster::process::{Process, Wanted};
 use cluster::store::Entry;
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use super::follow::follow;
 use super::{Member, Patience};
 use crate::addresses;
 use crate::agent::desk::ask_fence;
+use crate::agent::joining::etcd::Settings;
 use crate::error::chain;
 
 /// How long the processes of a role that was taken away may need to end.
@@ -109,6 +110,10 @@ async fn apply(member: &Member, record: &Record) -> Result<(), AnyError> {
         roles: allowed(&node, record),
         ..NodeFile::load(&member.paths)?
     };
+    if !after.roles.contains(&Role::Config) && is_member(member, &node).await? {
+        // Ended before, it would count as one that is down, and the others might be too few to let it go.
+        return Err("the config store has not let this node's member go yet".into());
+    }
     if (&after.name, &after.roles) != (&node.name, &node.roles) {
         info!(name = %after.name, roles = ?after.roles, "the node's record says so");
         after.save(&member.paths)?;
@@ -118,6 +123,16 @@ async fn apply(member: &Member, record: &Record) -> Result<(), AnyError> {
     let table = (member.table)(&after);
     member.desk.supervisor.look_after(table, STOP_WITHIN).await?;
     Ok(())
+}
+
+/// Whether this node, which is not the core, is still a member of the config store.
+async fn is_member(member: &Member, node: &NodeFile) -> Result<bool, AnyError> {
+    let may_be = node.roles.contains(&Role::Config) && !node.roles.contains(&Role::Core);
+    if !may_be || !Settings::file(&member.paths).exists() {
+        return Ok(false);
+    }
+    let members = node_store(&member.paths).admin().members().await?;
+    Ok(members.iter().any(|known| known.name == node.id.to_string()))
 }
 
 /// The roles that the node has by its record. Base is part of every node, and being the core is decided on the node itself.
