@@ -3,6 +3,8 @@
 use std::io;
 use std::net::IpAddr;
 
+use cluster::pairing::MAX_ADDRESSES;
+
 /// Interfaces that containers or virtual machines of this machine hang on, by how their names begin: each machine has the
 /// same addresses there.
 const LOCAL_INTERFACES: [&str; 4] = ["docker", "br-", "veth", "virbr"];
@@ -24,6 +26,21 @@ pub fn of_this_machine() -> io::Result<Vec<IpAddr>> {
     addresses.sort_unstable();
     addresses.dedup();
     Ok(addresses)
+}
+
+/// As [`of_this_machine`], `first` before all others and no more of them than the cluster takes.
+pub fn led_by(first: Option<IpAddr>) -> Vec<IpAddr> {
+    let others = of_this_machine().unwrap_or_default();
+    let mut all: Vec<IpAddr> = first.into_iter().collect();
+    all.extend(others.into_iter().filter(|address| Some(*address) != first));
+    all.truncate(MAX_ADDRESSES);
+    all
+}
+
+/// The address in `host:port`, where it is one and no name.
+pub fn host(address: &str) -> Option<IpAddr> {
+    let address: cluster::identity::Address = address.parse().ok()?;
+    address.host().parse().ok()
 }
 
 fn is_of_use(address: &IpAddr) -> bool {

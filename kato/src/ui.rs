@@ -51,6 +51,7 @@ impl FormatArgs {
 /// The two streams, and what they can show.
 #[derive(Clone, Copy, Debug)]
 pub struct Ui {
+    terminal: bool,
     colour: bool,
     verbose: bool,
 }
@@ -59,8 +60,10 @@ impl Ui {
     /// Streams of this process; `verbose` is the option `-v`.
     pub fn new(verbose: bool) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let terminal = io::stdout().is_terminal();
         Ui {
-            colour: io::stdout().is_terminal() && !no_colour,
+            terminal,
+            colour: terminal && !no_colour,
             verbose,
         }
     }
@@ -74,6 +77,15 @@ impl Ui {
     /// Write one line of data to stdout.
     pub fn line(&self, text: &str) -> Result<()> {
         self.bytes(format!("{text}\n").as_bytes())
+    }
+
+    /// Write a text that came from elsewhere as a line of data to stdout: as it is for a program, and for a terminal
+    /// without what steers that.
+    pub fn text(&self, text: &str) -> Result<()> {
+        match self.terminal {
+            true => self.line(&harmless(text)),
+            false => self.line(text),
+        }
     }
 
     /// Write one line of data to stdout, coloured on a terminal.
@@ -101,9 +113,8 @@ impl Ui {
 
     /// Say something on stderr. It may be several lines; what else steers a terminal is left out.
     pub fn say(&self, text: &str) {
-        let harmless = text.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t'), " ");
         // Nobody is left to tell when stderr is gone.
-        let _ = writeln!(io::stderr(), "{harmless}");
+        let _ = writeln!(io::stderr(), "{}", harmless(text));
     }
 
     /// Warn on stderr.
@@ -132,6 +143,11 @@ impl Ui {
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress { bar }
     }
+}
+
+/// Text that may be several lines; what else steers a terminal is left out.
+fn harmless(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t'), " ")
 }
 
 /// Text for one line: what came from elsewhere must neither break it nor steer the terminal.

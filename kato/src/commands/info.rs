@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use cluster::nodes::{DockerSettings, Kind, NodeFile, Paths, Record, Role};
+use cluster::nodes::{DockerSettings, Kind, Membership, NodeFile, Paths, Record, Role};
 use serde::Serialize;
 
 use super::Context;
@@ -38,7 +38,12 @@ struct Info {
     roles: Roles,
     addresses: Vec<IpAddr>,
     version: &'static str,
-    docker: DockerSettings,
+    /// The cluster it belongs to, or asks to belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Membership>,
+    /// Where it has containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docker: Option<DockerSettings>,
     paths: BTreeMap<&'static str, PathBuf>,
 }
 
@@ -86,7 +91,9 @@ fn elsewhere(context: &Context, args: &InfoArgs, seen: &Seen) -> Result<Exit> {
 
 fn gather(paths: &Paths) -> Result<Info> {
     let node = NodeFile::load(paths)?;
+    let has_containers = node.roles.contains(&Role::Dea);
     Ok(Info {
+        paths: places(paths, node.kind, has_containers),
         node: node.name.to_string(),
         id: node.id.to_string(),
         kind: node.kind,
@@ -97,16 +104,30 @@ fn gather(paths: &Paths) -> Result<Info> {
         addresses: addresses::of_this_machine()
             .map_err(|error| Error::failed("could not read this machine's addresses").because(error))?,
         version: env!("CARGO_PKG_VERSION"),
-        docker: node.docker,
-        paths: BTreeMap::from([
-            ("node", paths.node_file()),
-            ("tree", paths.tree_db()),
-            ("agent_socket", paths.agent_socket()),
+        cluster: node.cluster,
+        docker: has_containers.then_some(node.docker),
+    })
+}
+
+/// Where its files are, those that it has no use for left out.
+fn places(paths: &Paths, kind: Kind, has_containers: bool) -> BTreeMap<&'static str, PathBuf> {
+    let tree = match kind {
+        Kind::Micro => paths.tree_db(),
+        Kind::Cluster => paths.endpoints_file(),
+    };
+    let mut places = BTreeMap::from([
+        ("node", paths.node_file()),
+        ("tree", tree),
+        ("agent_socket", paths.agent_socket()),
+        ("logs", paths.log_dir()),
+    ]);
+    if has_containers {
+        places.extend([
             ("garden_socket", paths.garden_socket()),
             ("inventory", paths.inventory_db()),
-            ("logs", paths.log_dir()),
-        ]),
-    })
+        ]);
+    }
+    places
 }
 
 fn print(context: &Context, info: &Info) -> Result<()> {
@@ -117,11 +138,6 @@ fn print(context: &Context, info: &Info) -> Result<()> {
         .map(IpAddr::to_string)
         .collect::<Vec<_>>()
         .join(", ");
-    let engine = if info.docker.managed {
-        "started by the agent"
-    } else {
-        "was there before the node"
-    };
     let mut lines = vec![
         ("node", info.node.clone()),
         ("id", info.id.clone()),
@@ -143,15 +159,24 @@ fn print(context: &Context, info: &Info) -> Result<()> {
             },
         ),
         ("version", info.version.to_owned()),
-        ("docker", format!("{} ({engine})", info.docker.socket.display())),
     ];
+    if let Some(Membership { core, ca }) = &info.cluster {
+        lines.extend([("core", core.clone()), ("ca", ca.clone())]);
+    }
+    if let Some(docker) = &info.docker {
+        let engine = match docker.managed {
+            true => "started by the agent",
+            false => "was there before the node",
+        };
+        lines.push(("docker", format!("{} ({engine})", docker.socket.display())));
+    }
     lines.extend(
         info.paths
             .iter()
             .map(|(name, path)| (*name, path.display().to_string())),
     );
     for (name, value) in lines {
-        context.ui.line(&format!("{name:<14} {value}"))?;
+        context.ui.text(&format!("{name:<14} {value}"))?;
     }
     Ok(())
 }

@@ -33,6 +33,14 @@ fn a_node_is_let_in_when_it_is_paired_and_is_out_at_once_when_it_is_not_any_more
     let pending = core.json(&["node", "pending", "-j"]);
     assert_eq!(pending[0]["fingerprint"], node.fingerprint());
     assert!(!Pki::new(node.paths().pki()).node_certificate().exists());
+    for words in [&["config", "get"][..], &["node", "list"]] {
+        let said = node.refused(5, words);
+        assert!(
+            said.contains("this node is unpaired")
+                && said.contains(&format!("hint: on the core: kato node pair {}", node.fingerprint())),
+            "{said}"
+        );
+    }
     core.done(&["node", "pair", &node.fingerprint()[..12], "default", "edge1"]);
     let ended = waiting.wait_with_output().expect("attach ends");
     assert!(

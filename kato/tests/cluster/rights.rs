@@ -18,7 +18,7 @@ async fn writes(store: &EtcdStore, key: &str) -> bool {
 fn allowed(done: cluster::store::Result<()>) -> bool {
     match done {
         Ok(()) => true,
-        Err(Error::Denied { .. }) => false,
+        Err(Error::NotGranted { .. }) => false,
         Err(error) => panic!("neither done nor denied: {error:?}"),
     }
 }
@@ -121,4 +121,26 @@ fn a_revoked_administrator_is_out_and_the_name_may_be_given_again() {
         runtime.block_on(first.get("config/head")).is_err(),
         "the old credential stays useless"
     );
+}
+
+#[test]
+fn who_has_no_credential_is_told_where_to_get_one() {
+    let core = Node::core();
+    let node = Node::attached("edge", &core);
+    assert_eq!(node.done(&["config", "get", "fence", "max_containers"]), "256");
+    for words in [
+        &["config", "set", "fence", "max_containers", "7"][..],
+        &["config", "get", "--reveal"],
+        &["config", "history"],
+        &["config", "rollback", "1"],
+        &["role", "add", "config"],
+        &["realm", "create", "eu"],
+        &["process", "restart", "-n", "core", "config"],
+    ] {
+        let said = node.refused(3, words);
+        assert!(
+            said.contains("it needs an administrator's credential") && said.contains("--credential FILE"),
+            "{words:?}: {said}"
+        );
+    }
 }

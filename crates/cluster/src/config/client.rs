@@ -124,7 +124,7 @@ impl Config {
     async fn layers_to_show(&self, secrets: Secrets) -> Result<Layers> {
         match self.layers().await {
             Err(Error::Store {
-                source: crate::store::Error::Denied { .. },
+                source: crate::store::Error::NotGranted { .. },
                 ..
             }) if self.with_secrets && secrets == Secrets::Redacted => {
                 Config::for_node(Arc::clone(&self.store), self.node.clone())

@@ -167,7 +167,7 @@ struct NoSecrets(MemoryStore);
 impl Store for NoSecrets {
     async fn range(&self, prefix: &str, page: Page) -> crate::store::Result<crate::store::Range> {
         if prefix.starts_with("secret/") {
-            return Err(crate::store::Error::Denied {
+            return Err(crate::store::Error::NotGranted {
                 place: "here".into(),
                 source: "no".into(),
             });

@@ -4,7 +4,7 @@ use fixtures::{kept, lines, list, pin, with_additions};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Alive, Containers, Paired, Record, Report, Retire, Retiring, Role};
+use super::{Alive, Containers, Paired, Record, Report, Retiring, Role};
 use crate::config::Name;
 use crate::process::{Answered, Observed, Order, OrderAction, Process, State, Wanted};
 use crate::realms::Realm;
@@ -22,11 +22,6 @@ fn record() -> Record {
         zone: name("default"),
         fingerprint: "00ff".into(),
         addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-        retire: Some(Retire {
-            at: Timestamp::UNIX_EPOCH,
-            by: "admin".into(),
-            within_s: Some(60),
-        }),
         paired: Paired {
             at: Timestamp::UNIX_EPOCH,
             by: "admin".into(),

@@ -55,23 +55,8 @@ pub struct Record {
     /// Where it can be reached, the most useful first; as it last said.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
-    /// Nothing new is placed there, and what runs is ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retire: Option<Retire>,
     /// When it was let in, and by whom.
     pub paired: Paired,
-}
-
-/// A node that is to have no more containers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retire {
-    /// Since when.
-    pub at: Timestamp,
-    /// Who wants it so.
-    pub by: String,
-    /// How long what runs there may go on, in seconds from then; `None` = as long as it likes.
-    #[serde(default)]
-    pub within_s: Option<u64>,
 }
 
 /// How a node was let in.
@@ -94,7 +79,6 @@ impl Record {
             zone: default_name(DEFAULT_ZONE),
             fingerprint: String::new(),
             addresses: Vec::new(),
-            retire: None,
             paired: Paired {
                 at: Timestamp::now(),
                 by: by.to_owned(),

@@ -167,7 +167,6 @@ impl Pending {
             zone: default_realm(),
             fingerprint: self.fingerprint.to_string(),
             addresses: self.addresses.clone(),
-            retire: None,
             paired: Paired {
                 at: Timestamp::now(),
                 by: by.to_owned(),

@@ -20,9 +20,12 @@ pub enum Error {
     /// Others held the store for too long.
     #[error("the store at {place} was busy for {seconds} s")]
     Busy { place: String, seconds: u64 },
-    /// This user may not use the store.
+    /// This user of the machine may not use the store's files.
     #[error("not allowed to use the store at {place}")]
     Denied { place: String, source: Cause },
+    /// The store knows who asks, and that this is not for them.
+    #[error("the store at {place} does not grant this")]
+    NotGranted { place: String, source: Cause },
     /// The store was written by a newer release.
     #[error("the store at {place} has format {found}, and this program knows formats up to {known}")]
     NewerFormat { place: String, found: i64, known: i64 },
@@ -66,6 +69,7 @@ impl Error {
             | Error::Full { .. }
             | Error::Closed => true,
             Error::Denied { .. }
+            | Error::NotGranted { .. }
             | Error::NewerFormat { .. }
             | Error::Corrupt { .. }
             | Error::Failed { .. }

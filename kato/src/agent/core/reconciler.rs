@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use super::authority::Authority;
 use super::{desk, door_tls, maintenance, members, users};
-use crate::agent::joining::addresses;
+use crate::addresses;
 use crate::error::{Error, Result, chain};
 
 /// Where all nodes find the store's endpoints.
@@ -69,7 +69,7 @@ pub async fn renew_own(paths: &Paths, node: &NodeFile, authority: &Authority, st
         .cluster
         .as_ref()
         .and_then(|membership| addresses::host(&membership.core));
-    let addresses = addresses::of_this_machine(first);
+    let addresses = addresses::led_by(first);
     // The store may need what is renewed here before it can tell for how long that is good.
     let lifetime = timeout(AGAIN, desk::lifetime(store, &node.name)).await;
     let lifetime = lifetime.unwrap_or(Duration::from_secs(cluster::config::schema::cluster::DEFAULT_LIFETIME));

@@ -11,7 +11,8 @@ use tracing::info;
 
 use super::client::{Answer, Client};
 use super::etcd::{Beginning, Ports, Settings};
-use super::{addresses, is_due, write};
+use super::{is_due, write};
+use crate::addresses;
 use crate::agent::core::wire::{Member, Membership};
 use crate::error::{Error, Result};
 
@@ -33,7 +34,7 @@ pub async fn keep(paths: &Paths, key: &Key) -> Result<()> {
     }
     let Some(membership) = &node.cluster else { return Ok(()) };
     let client = Client::open(paths, membership)?;
-    let addresses = addresses::of_this_machine(Some(client.local_address().await?));
+    let addresses = addresses::led_by(Some(client.local_address().await?));
     let ports = Ports::chosen();
     let question = Member {
         csr: key

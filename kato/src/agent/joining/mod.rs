@@ -9,7 +9,6 @@
 //! The state is in files: `pki/` and `endpoints.json`. [`Standing`] is what is told of it. What the node does with its
 //! certificate is everybody else's matter.
 
-pub mod addresses;
 pub mod client;
 pub mod etcd;
 mod member;
@@ -31,6 +30,7 @@ pub use self::standing::{Place, Standing};
 use super::core::authority::{is_due, write};
 use super::core::reconciler::ENDPOINTS;
 use super::core::wire::{Join, Joined};
+use crate::addresses;
 use crate::error::{Error, Result, chain};
 
 /// How soon a node that waits to be paired asks again, at first and at most.
@@ -121,7 +121,7 @@ pub async fn ask(paths: &Paths, client: &Client, key: &Key) -> Result<Answer<Joi
             id: node.id,
             name: node.name,
             roles: node.roles,
-            addresses: addresses::of_this_machine(Some(here)),
+            addresses: addresses::led_by(Some(here)),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         token: read_token(paths),
@@ -177,7 +177,7 @@ async fn stay(paths: &Paths) -> Stayed {
         if looks % ENDPOINTS_EVERY == 0 {
             match refresh_endpoints(paths).await {
                 // Put out, or the rights are just being made: the core knows.
-                Err(store::Error::Denied { .. }) => return Stayed::Out,
+                Err(store::Error::NotGranted { .. }) => return Stayed::Out,
                 Err(error) => tracing::debug!(error = %chain(&error), "the list of endpoints could not be read"),
                 Ok(()) => {}
             }

@@ -1,7 +1,7 @@
 //! How a node stands with its cluster, as the agent tells it and kato shows it.
 
 use cluster::identity::{Certificate, Key, Pki};
-use cluster::nodes::Paths;
+use cluster::nodes::{Kind, NodeFile, Paths, Role};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -65,6 +65,16 @@ impl Standing {
             }
         }
     }
+}
+
+/// What is to be said, and what to do about it, where this node was not let into its cluster yet; by its files alone.
+pub fn unpaired(paths: &Paths, node: &NodeFile) -> Option<(String, String)> {
+    let is_in = || Pki::new(paths.pki()).node_certificate().exists() && paths.endpoints_file().exists();
+    // The core signs for itself.
+    if node.kind == Kind::Micro || node.roles.contains(&Role::Core) || is_in() {
+        return None;
+    }
+    read(paths, Place::Unpaired, String::new()).complaint()
 }
 
 /// How this node stands, by its files and what was just learnt.

@@ -12,7 +12,8 @@ use cluster::store::Store;
 use cluster::store::etcd::admin::Admin;
 use jiff::Timestamp;
 
-use super::super::node::{problem, shared};
+use super::super::cloud;
+use super::super::node::problem;
 use crate::agent::core::users::{self, User};
 use crate::error::{Error, Result};
 
@@ -64,7 +65,7 @@ pub async fn first(
     name: &Name,
     endpoints: Vec<String>,
 ) -> Result<()> {
-    let (file, by) = (paths.credential_file(), shared::by());
+    let (file, by) = (paths.credential_file(), cloud::by());
     let known = match Credential::load(&file) {
         // One of a cluster that this node was in before is of no use here.
         Ok(known) if known.ca == ca.pem() => known,

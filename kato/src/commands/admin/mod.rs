@@ -14,9 +14,9 @@ use cluster::pairing::Administrators;
 use cluster::store::Store;
 use cluster::store::etcd::EndpointsFile;
 
-use super::Context;
 use super::config::problem::key;
 use super::node::{problem, shared};
+use super::{Context, cloud};
 use crate::agent::core::root_store;
 use crate::error::{Error, Exit, Result};
 use crate::ui::{Format, FormatArgs, Table, Tone, time};
@@ -106,7 +106,7 @@ async fn create(context: &Context, args: &CreateArgs) -> Result<Exit> {
         name: &name,
         lifetime: Duration::from_secs(u64::from(args.days) * 24 * 60 * 60),
         endpoints,
-        by: shared::by(),
+        by: cloud::by(),
     };
     let administrator = credential::make(&store, &etcd.admin(), &ca, new, &file).await?;
     context.ui.line(&format!(

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use cluster::config::Name;
-use cluster::nodes::{Access, Kind, NodeFile, Nodes, Record, State, States, open_tree};
+use cluster::nodes::{Kind, NodeFile, Nodes, Record, State, States};
 use cluster::realms::Realms;
 use cluster::store::Store;
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 pub use self::problem::{registry, store};
 use super::Context;
-use super::config::{change, problem as tree};
+use super::config::{change, open_store, problem as tree};
 use crate::error::{Error, Result};
 use crate::ui;
 
@@ -81,12 +81,8 @@ impl WhereArgs {
 impl Cloud {
     /// Open the tree of this node's cluster. The one node of a micro cloud has a record afterwards.
     pub async fn open(context: &Context) -> Result<Self> {
-        let node = NodeFile::load(&context.paths)?;
-        let store = open_tree(&context.paths, &node, Access::Administrator).await;
-        let cloud = Cloud {
-            store: store.map_err(tree::store)?,
-            node,
-        };
+        let (node, store) = open_store(context).await?;
+        let cloud = Cloud { node, store };
         if cloud.node.kind == Kind::Micro && bounded(cloud.nodes().get(cloud.node.id)).await?.is_none() {
             let added = bounded(cloud.nodes().add(&Record::of_node(&cloud.node, &by()))).await;
             // The agent may be about to do the same, and knows what to do with a node that was here before.

@@ -93,7 +93,7 @@ fn text(open: &BTreeSet<String>) -> String {
     format!("waiting for {}", names.join(", "))
 }
 
-type Done = std::result::Result<Vec<Observed>, String>;
+type Done = Result<Vec<Observed>>;
 
 fn check(orders: &Orders) -> Result<()> {
     if orders.processes.contains(&Process::Agent) {
@@ -120,7 +120,9 @@ fn tell(context: &Context, orders: &Orders, results: Vec<(Seen, Done)>) -> Resul
                     context.ui.say(&format!("{name}: {} {word}{pid}", seen.process));
                 }
             }
-            Err(why) => failed.push(format!("{name}: {why}")),
+            // Who may not order this node may order none.
+            Err(why) if why.kind() == Kind::Refused => return Err(why),
+            Err(why) => failed.push(format!("{name}: {}", chain(&why))),
         }
     }
     unless_failed(failed, total)
@@ -178,7 +180,7 @@ async fn on_node(cloud: &Cloud, node: &Seen, orders: &Orders, mut states: watch:
     let mut done = Vec::new();
     for process in processes(node, orders) {
         if !node.is_alive() {
-            return Err(node.life());
+            return Err(Error::unreachable(node.life()));
         }
         let by = by();
         let give = process::give(
@@ -191,9 +193,11 @@ async fn on_node(cloud: &Cloud, node: &Seen, orders: &Orders, mut states: watch:
         );
         let number = timeout(super::WITHIN, give)
             .await
-            .map_err(|_| "the config tree gave no answer".to_owned())?
-            .map_err(|error| chain(&super::store(error, "the order could not be given".to_owned())))?;
-        let seen = confirmed(node, process, number, orders, &mut states).await?;
+            .map_err(|_| Error::unreachable("the config tree gave no answer"))?
+            .map_err(|error| super::store(error, "the order could not be given".to_owned()))?;
+        let seen = confirmed(node, process, number, orders, &mut states)
+            .await
+            .map_err(Error::unreachable)?;
         done.extend(seen);
     }
     Ok(done)

@@ -1,9 +1,8 @@
 //! The errors of records and of their store as the administrator sees them: which exit code, and what to try next.
 
 use cluster::nodes::registry;
-use cluster::store::Error as Store;
 
-use crate::commands::config::problem;
+pub use crate::commands::config::problem::store_at as store;
 use crate::error::Error;
 
 /// Work on the records of nodes and realms failed.
@@ -22,17 +21,5 @@ pub fn registry(error: registry::Error) -> Error {
         E::RealmNeeded { .. } | E::Refused { .. } => Error::refused(message),
         E::Contended { .. } => Error::failed(message).hint("try again"),
         error @ E::Corrupt { .. } => Error::failed(message).because(error),
-    }
-}
-
-/// The store failed at what `message` says.
-pub fn store(error: Store, message: String) -> Error {
-    match error {
-        Store::Denied { .. } => Error::refused(format!("{message}: an administrator's credential is needed"))
-            .hint("on the core: kato admin create NAME; then here: --credential FILE"),
-        error => {
-            let how = problem::store(error);
-            Error::new(how.kind(), message).because(how)
-        }
     }
 }

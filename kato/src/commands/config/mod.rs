@@ -25,7 +25,7 @@ mod set;
 mod show;
 pub mod words;
 
-pub use open::open;
+pub use open::{open, open_store};
 
 /// The verbs.
 #[derive(Debug, Subcommand)]

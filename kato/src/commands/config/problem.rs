@@ -6,6 +6,10 @@ use cluster::store::Error as Store;
 
 use crate::error::{Error, Kind};
 
+/// How to become an administrator on a node that has only its own rights.
+const CREDENTIAL: &str =
+    "on the core: kato admin create NAME; then here: --credential FILE or /etc/kato/credential.yml";
+
 /// A name or path that is none.
 pub fn key(error: keys::Error) -> Error {
     Error::usage(error.to_string())
@@ -14,7 +18,10 @@ pub fn key(error: keys::Error) -> Error {
 /// The tree refused, or could not be read.
 pub fn tree(error: Tree) -> Error {
     if let Tree::Store { source, .. } | Tree::Nothing { source } = &error {
-        return with_store(source, error.to_string()).because(error);
+        return match of_store(source, error.to_string()) {
+            (failed, true) => failed.because(error),
+            (failed, false) => failed,
+        };
     }
     let hint = hint(&error);
     Error::new(kind(&error), error.to_string()).because(error).hint(hint)
@@ -22,7 +29,15 @@ pub fn tree(error: Tree) -> Error {
 
 /// The store could not be opened.
 pub fn store(error: Store) -> Error {
-    with_store(&error, "could not open the configuration".to_owned()).because(error)
+    store_at(error, "could not open the configuration".to_owned())
+}
+
+/// The store failed at what `message` says.
+pub fn store_at(error: Store, message: String) -> Error {
+    match of_store(&error, message) {
+        (failed, true) => failed.because(error),
+        (failed, false) => failed,
+    }
 }
 
 fn kind(error: &Tree) -> Kind {
@@ -89,10 +104,15 @@ fn hint(error: &Tree) -> String {
     }
 }
 
-fn with_store(error: &Store, message: String) -> Error {
-    match error {
+/// How the store's failure ends the command, and whether its own words say more.
+fn of_store(error: &Store, message: String) -> (Error, bool) {
+    let failed = match error {
         Store::Missing { .. } => Error::failed(message).hint("kato node setup micro"),
         Store::Denied { .. } => Error::failed(message).hint("run the command as root"),
+        Store::NotGranted { .. } => {
+            let message = format!("{message}: it needs an administrator's credential");
+            return (Error::refused(message).hint(CREDENTIAL), false);
+        }
         Store::NewerFormat { .. } => Error::failed(message).hint("update this node"),
         Store::Unavailable { .. } | Store::Busy { .. } | Store::Closed => Error::unreachable(message),
         Store::Corrupt { place, .. } => Error::failed(message).hint(damaged(place)),
@@ -102,7 +122,8 @@ fn with_store(error: &Store, message: String) -> Error {
         Store::Failed { .. } | Store::Compacted { .. } | Store::Ahead { .. } | Store::NoLease { .. } => {
             Error::failed(message)
         }
-    }
+    };
+    (failed, true)
 }
 
 /// What to do about a damaged store. Nothing is written to it, so whatever can be saved of it still can.

@@ -9,7 +9,7 @@ use crate::ui::{Format, Ui};
 /// Print a value for people and scripts alike: a scalar alone on its line, everything else as YAML.
 pub fn plain(ui: &Ui, value: &Value) -> Result<()> {
     match value {
-        Value::String(text) => ui.line(text),
+        Value::String(text) => ui.text(text),
         Value::Bool(_) | Value::Number(_) | Value::Null => ui.line(&value.to_string()),
         Value::Array(_) | Value::Object(_) => ui.document(Format::Yaml, value),
     }

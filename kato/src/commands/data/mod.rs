@@ -16,11 +16,10 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use cluster::config::Config;
-use cluster::nodes::{Access, NodeFile, open_tree};
 use cluster::store::Store;
 
 use super::Context;
-use super::config::problem;
+use super::config::open_store;
 use crate::error::{Exit, Result};
 
 /// The verbs.
@@ -44,8 +43,6 @@ pub async fn run(context: &Context, command: DataCommand) -> Result<Exit> {
 
 /// The tree with an administrator's rights, and its home, which has the realms and the nodes.
 async fn open(context: &Context) -> Result<(Config, Arc<dyn Store>)> {
-    let node = NodeFile::load(&context.paths)?;
-    let store = open_tree(&context.paths, &node, Access::Administrator).await;
-    let store = store.map_err(problem::store)?;
+    let (node, store) = open_store(context).await?;
     Ok((Config::new(Arc::clone(&store), node.name), store))
 }

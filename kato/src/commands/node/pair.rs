@@ -9,8 +9,8 @@ use cluster::identity::{Fingerprint, MAX_PEM};
 use cluster::pairing::{Outcome, Pairing};
 
 use super::{problem, shared};
-use crate::commands::Context;
 use crate::commands::config::problem::key;
+use crate::commands::{Context, cloud};
 use crate::error::{Error, Exit, Result};
 use crate::ui::{Format, FormatArgs, Table, Tone, time};
 
@@ -70,7 +70,7 @@ pub async fn pair(context: &Context, args: &PairArgs) -> Result<Exit> {
     let (realm, called) = (name(&args.realm)?, name(&args.name)?);
     let pairing = shared::pairing(context).await?;
     let fingerprint = meant(&pairing, &args.key).await?;
-    let outcome = pairing.pair(&fingerprint, realm, called, &shared::by()).await;
+    let outcome = pairing.pair(&fingerprint, realm, called, &cloud::by()).await;
     match (outcome.map_err(problem::pairing)?, args.format.format()) {
         (Outcome::Paired(record), Format::Text) => {
             let roles: Vec<&str> = record.roles.iter().map(|role| role.name()).collect();

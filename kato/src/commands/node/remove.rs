@@ -6,7 +6,7 @@ use cluster::nodes::{Nodes, Role};
 use cluster::pairing::Pairing;
 
 use super::{problem, shared};
-use crate::commands::Context;
+use crate::commands::{Context, cloud};
 use crate::error::{Error, Exit, Result};
 
 /// Put nodes out of the cluster for good
@@ -49,7 +49,7 @@ pub async fn run(context: &Context, args: &RemoveArgs) -> Result<Exit> {
         ids.push(record.id.to_string());
     }
     for id in ids {
-        let record = pairing.remove(&id, &shared::by()).await.map_err(problem::pairing)?;
+        let record = pairing.remove(&id, &cloud::by()).await.map_err(problem::pairing)?;
         context.ui.line(&format!("Node {} is removed.", record.name))?;
     }
     Ok(Exit::Done)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use cluster::config::schema::fence::MAX_RETIRE_TIMEOUT;
 use cluster::config::{Config, KeyPath, Name, Scope, Target, Tree};
-use cluster::nodes::{Access, NodeFile, Nodes, Role, open_tree, report};
+use cluster::nodes::{NodeFile, Nodes, Role, report};
 use cluster::store::Store;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::problem as nodes;
 use crate::commands::Context;
-use crate::commands::config::{change, problem};
+use crate::commands::config::{change, open_store, problem};
 use crate::error::{Error, Exit, Kind, Result, chain};
 use crate::fence_api::Client;
 use crate::fence_api::wire::Retiring;
@@ -66,9 +66,7 @@ struct Chosen {
 
 /// Retire it, or cancel that.
 pub async fn run(context: &Context, args: &RetireArgs) -> Result<Exit> {
-    let this = NodeFile::load(&context.paths)?;
-    let store = open_tree(&context.paths, &this, Access::Administrator).await;
-    let store = store.map_err(problem::store)?;
+    let (this, store) = open_store(context).await?;
     let config = Config::new(Arc::clone(&store), this.name.clone());
     let node = choose(this, args.node.as_deref(), &store).await?;
     if args.cancel {

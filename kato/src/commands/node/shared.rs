@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::identity::Pki;
-use cluster::nodes::{Access, Membership, NodeFile, Paths, Role, open_tree};
+use cluster::nodes::{Membership, NodeFile, Paths, Role};
 use cluster::pairing::Pairing;
 use cluster::process::Process;
 use cluster::store::Store;
@@ -14,7 +14,7 @@ use super::setup;
 use crate::agent::wire::Action;
 use crate::agent::{client, detach};
 use crate::commands::Context;
-use crate::commands::config::{change, problem};
+use crate::commands::config::open_store;
 use crate::error::{Error, Result};
 
 /// This node and the cluster that it is of.
@@ -28,19 +28,14 @@ pub fn of(context: &Context) -> Result<(NodeFile, Membership)> {
 
 /// The cluster's tree with an administrator's rights.
 pub async fn tree(context: &Context) -> Result<(NodeFile, Membership, Arc<dyn Store>)> {
-    let (node, membership) = of(context)?;
-    let store = open_tree(&context.paths, &node, Access::Administrator).await;
-    Ok((node, membership, store.map_err(problem::store)?))
+    let (_, membership) = of(context)?;
+    let (node, store) = open_store(context).await?;
+    Ok((node, membership, store))
 }
 
 /// Pairing with an administrator's rights.
 pub async fn pairing(context: &Context) -> Result<Pairing> {
     Ok(Pairing::new(tree(context).await?.2))
-}
-
-/// Who gives the command.
-pub fn by() -> String {
-    change::author_of(String::new()).who
 }
 
 /// Have an agent that knows the node's file as it is now, and fence after it: both open the tree anew. Processes and

@@ -185,7 +185,7 @@ impl Failure {
 
 fn refused(refusal: Refusal, reason: String, attempt: &'static str, place: String) -> Error {
     match refusal {
-        Refusal::Denied => Error::Denied {
+        Refusal::Denied => Error::NotGranted {
             place,
             source: reason.into(),
         },

@@ -24,17 +24,17 @@ use tokio::net::lookup_host;
 
 use super::store::{Temporary, copy};
 use super::{chosen_name, engine, make_places};
+use crate::addresses;
 use crate::agent::core::authority::Authority;
 use crate::agent::core::desk::cluster_token;
 use crate::agent::core::users::{self, User};
-use crate::agent::joining::addresses;
 use crate::agent::joining::etcd::{Beginning, Ports, Settings};
 use crate::agent::wire::Action;
 use crate::agent::{client, table};
 use crate::commands::admin::credential;
 use crate::commands::config::{change, problem as config_problem};
 use crate::commands::node::{problem, shared};
-use crate::commands::{Context, process};
+use crate::commands::{Context, cloud, process};
 use crate::error::{Error, Exit, Result};
 
 /// Make this machine the core of a cluster
@@ -95,7 +95,7 @@ pub async fn run(context: &Context, args: &CoreArgs) -> Result<Exit> {
     shared::make_pki(&pki)?;
     let authority = Authority::load_or_make(&pki).map_err(problem::identity)?;
     let own = own_address(&address).await;
-    let addresses = addresses::of_this_machine(own);
+    let addresses = addresses::led_by(own);
     let lifetime = Duration::from_secs(DEFAULT_LIFETIME);
     authority
         .renew(before.id, &addresses, lifetime)
@@ -174,7 +174,7 @@ async fn own_address(address: &Address) -> Option<IpAddr> {
     if let Ok(address) = address.host().parse() {
         return Some(address);
     }
-    let own = crate::addresses::of_this_machine().unwrap_or_default();
+    let own = addresses::of_this_machine().unwrap_or_default();
     let found = lookup_host((address.host(), address.port())).await.ok()?;
     found.map(|found| found.ip()).find(|found| own.contains(found))
 }
@@ -256,7 +256,7 @@ async fn own_record(store: &Arc<dyn Store>, node: &NodeFile, addresses: &[IpAddr
     if nodes.get(node.id).await.map_err(problem::registry)?.is_some() {
         return nodes.change(node.id, complete).await.map_err(problem::registry);
     }
-    let mut record = Record::of_node(node, &shared::by());
+    let mut record = Record::of_node(node, &cloud::by());
     // It cannot fail: it only sets.
     complete(&mut record).map_err(problem::registry)?;
     nodes.add(&record).await.map_err(problem::registry)?;

@@ -10,8 +10,8 @@ use cluster::pairing::{NewToken, Pairing, Token};
 use serde::Serialize;
 
 use super::{problem, shared};
-use crate::commands::Context;
 use crate::commands::config::problem::key;
+use crate::commands::{Context, cloud};
 use crate::error::{Error, Exit, Result};
 use crate::ui::{Format, FormatArgs, Table, Tone, time};
 
@@ -91,7 +91,7 @@ async fn create(context: &Context, args: &CreateArgs) -> Result<Exit> {
         return Err(Error::refused("a cluster has one core"));
     }
     let (secret, token) = Pairing::new(store)
-        .create_token(new, &shared::by())
+        .create_token(new, &cloud::by())
         .await
         .map_err(problem::pairing)?;
     let text = JoinToken {

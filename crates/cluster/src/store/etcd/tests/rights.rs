@@ -29,7 +29,7 @@ async fn guarded() -> Server {
 
 fn is_denied<T: std::fmt::Debug>(done: Result<T, Error>) -> bool {
     match done {
-        Err(error @ Error::Denied { .. }) => !error.is_retryable(),
+        Err(error @ Error::NotGranted { .. }) => !error.is_retryable(),
         other => panic!("{other:?}"),
     }
 }
