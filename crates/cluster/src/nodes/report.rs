@@ -35,12 +35,17 @@ pub const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// The key of a node's sign of life.
 pub fn alive_key(id: Uuid) -> String {
-    format!("{STATE}{id}/alive")
+    format!("{}alive", state_prefix(id))
 }
 
 /// The key of a node's report.
 pub fn report_key(id: Uuid) -> String {
-    format!("{STATE}{id}/report")
+    format!("{}report", state_prefix(id))
+}
+
+/// The keys of all that a node says of itself start with this.
+pub fn state_prefix(id: Uuid) -> String {
+    format!("{STATE}{id}/")
 }
 
 /// A node's sign of life.
@@ -203,7 +208,7 @@ impl States {
 
 /// The state of one node.
 pub async fn state(store: &dyn Store, id: Uuid) -> Result<State> {
-    Ok(States::below(store, &format!("{STATE}{id}/")).await?.of(id))
+    Ok(States::below(store, &state_prefix(id)).await?.of(id))
 }
 
 /// What a node wrote, unless it cannot be read: one node must not hide the others.
