@@ -6,6 +6,7 @@
 use std::process::Command;
 use std::thread;
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::command::{Captured, run_with_input};
@@ -118,7 +119,7 @@ impl Cluster {
     /// Try to attach a machine with the role dea by this token.
     #[track_caller]
     pub fn attach_with(&self, machine: &Machine, token: &str) -> Captured {
-        let kato = ["kato", "node", "attach", "-e", "dea", "--token-file", "-", "core"];
+        let kato = ["kato", "node", "attach", "-e", "dea", "--token-file", "-"];
         let arguments = [&["exec", "-i", machine.id()], kato.as_slice()].concat();
         run_with_input(Command::new("docker").args(arguments), token.as_bytes())
     }
@@ -127,6 +128,26 @@ impl Cluster {
     #[track_caller]
     pub fn enable(&self, machine: &Machine) {
         machine.run(&["systemctl", "enable", "kato-agent.service"]).ok();
+    }
+
+    /// Power the core, or another machine that was switched off, and wait until its agent answers.
+    #[track_caller]
+    pub fn power_on(&self, machine: &Machine) {
+        docker(&["start", machine.id()]).ok();
+        machine.ready("agent");
+    }
+
+    /// Cut a machine's power.
+    #[track_caller]
+    pub fn power_off(&self, machine: &Machine) {
+        docker(&["kill", machine.id()]).ok();
+    }
+
+    /// What `kato node list` on `asked` tells of the node of this name.
+    pub fn node(&self, asked: &Machine, name: &str) -> Value {
+        let all = asked.kato_json(&["node", "list"]);
+        let all = all.as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|node| node["name"] == name).unwrap_or(Value::Null)
     }
 
     /// Wait until the core says that all is in order.
