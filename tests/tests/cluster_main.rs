@@ -1,7 +1,7 @@
 //! From three fresh machines to a cluster: the core, pairing, config, processes, roles and realms on all of them.
 
 use serde_json::{Value, json};
-use tests::harness::{Captured, Cluster, LIMIT, Machine, base_image, derived_image, until};
+use tests::harness::{Captured, Cluster, LIMIT, Machine, Network, base_image, derived_image, until};
 
 type Story = anyhow::Result<()>;
 
@@ -72,7 +72,7 @@ fn three_machines_become_one_cluster() -> Story {
 
     // A token pairs by itself, once.
     let token = core.kato(&["node", "token", "create"]).ok();
-    cluster.attach_with(two, &token).ok();
+    Cluster::attach_by(two, &token).ok();
     cluster.enable(two);
     for dea in cluster.deas() {
         dea.ready("fence");
@@ -140,5 +140,69 @@ fn three_machines_become_one_cluster() -> Story {
     assert_eq!(two.kato_json(&["info"])["kind"], "micro");
     two.ready("fence");
     assert_eq!(two.kato_json(&["container", "info", "app"])["state"], "active");
+    Ok(())
+}
+
+#[test]
+fn a_micro_cloud_grows_into_a_cluster_and_a_node_is_retired() -> Story {
+    let network = Network::new();
+    let core = network.machine("core");
+    core.kato(&["node", "setup", "micro"]).ok();
+    core.load_image(&base_image());
+    core.kato(&["config", "set", "fence", "max_containers", "9"]).ok();
+    core.kato(&["container", "create", "--start", "--handle", "app"]).ok();
+    let main = |machine: &Machine| machine.run(&["pgrep", "-f", "^busybox httpd.*/home/stackato/www"]).ok();
+    let app = main(&core);
+
+    core.kato(&["node", "setup", "core", "core"]).ok();
+    core.run(&["systemctl", "enable", "kato-agent.service"]).ok();
+    core.ready("fence");
+    assert_eq!(main(&core), app, "the container went on");
+    assert_eq!(
+        core.kato(&["config", "get", "fence", "max_containers"]).ok().trim(),
+        "9"
+    );
+    let history = core.kato(&["config", "history"]).ok();
+    assert!(history.contains("max_containers"), "{history}");
+
+    let dea = network.machine("dea1");
+    let token = core.kato(&["node", "token", "create"]).ok();
+    Cluster::attach_by(&dea, &token).ok();
+    dea.run(&["systemctl", "enable", "kato-agent.service"]).ok();
+    dea.ready("fence");
+    dea.load_image(&base_image());
+    dea.kato(&["container", "create", "--start", "--handle", "old"]).ok();
+
+    // All of it comes back after a reboot, the store before those who need it.
+    for machine in [&core, &dea] {
+        machine.reboot();
+    }
+    until("all is in order", LIMIT, || {
+        (core.kato(&["status"]).code == 0).then_some(())
+    });
+    assert_eq!(core.kato_json(&["container", "info", "app"])["state"], "active");
+
+    core.kato(&["node", "retire", "-n", "dea1", "--no-wait"]).ok();
+    until("nothing new is placed there", LIMIT, || {
+        let made = dea.kato(&["container", "create"]);
+        (made.code == 3).then_some(())
+    });
+    assert_eq!(
+        dea.kato_json(&["container", "info", "old"])["state"],
+        "active",
+        "it has its time"
+    );
+    core.kato(&["node", "retire", "-n", "dea1", "--cancel"]).ok();
+    until("it takes new ones again", LIMIT, || {
+        let made = dea.kato(&["container", "create", "--handle", "new"]);
+        (made.code == 0).then_some(())
+    });
+    core.kato(&["node", "retire", "-n", "dea1", "--timeout", "1"]).ok();
+    assert_eq!(dea.kato_json(&["container", "info", "old"])["state"], "stopped");
+    assert_eq!(
+        core.kato_json(&["container", "info", "app"])["state"],
+        "active",
+        "only there"
+    );
     Ok(())
 }

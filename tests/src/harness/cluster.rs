@@ -112,13 +112,13 @@ impl Cluster {
     #[track_caller]
     pub fn attach(&self, machine: &Machine) {
         let token = self.core.kato(&["node", "token", "create"]).ok();
-        self.attach_with(machine, &token).ok();
+        Cluster::attach_by(machine, &token).ok();
         self.enable(machine);
     }
 
     /// Try to attach a machine with the role dea by this token.
     #[track_caller]
-    pub fn attach_with(&self, machine: &Machine, token: &str) -> Captured {
+    pub fn attach_by(machine: &Machine, token: &str) -> Captured {
         let kato = ["kato", "node", "attach", "-e", "dea", "--token-file", "-"];
         let arguments = [&["exec", "-i", machine.id()], kato.as_slice()].concat();
         run_with_input(Command::new("docker").args(arguments), token.as_bytes())
