@@ -3,5 +3,6 @@
 
 mod admission;
 mod backup;
+mod following;
 mod harness;
 mod rights;

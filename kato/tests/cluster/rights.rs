@@ -23,7 +23,7 @@ fn allowed(done: cluster::store::Result<()>) -> bool {
     }
 }
 
-fn administrator(file: &std::path::Path) -> EtcdStore {
+pub fn administrator(file: &std::path::Path) -> EtcdStore {
     let credential = Credential::load(file).expect("a credential");
     let credentials = Credentials {
         ca: credential.ca.into(),

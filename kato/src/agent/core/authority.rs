@@ -78,10 +78,11 @@ impl Authority {
     }
 }
 
-/// Whether a certificate is missing, of another key, or to be renewed.
+/// Whether a certificate is missing, of another key, to be renewed, or not good now: made by a clock that was wrong.
 pub fn is_due(path: &Path, key: &Fingerprint) -> bool {
+    let now = Timestamp::now();
     match Certificate::load(path) {
-        Ok(certificate) => certificate.key != *key || certificate.renew_at() <= Timestamp::now(),
+        Ok(certificate) => certificate.key != *key || certificate.renew_at() <= now || !certificate.is_good(now),
         Err(_) => true,
     }
 }

@@ -13,8 +13,8 @@ use crate::error::chain;
 /// A smaller database is never defragmented.
 const WORTH_IT: u64 = 64 * 1024 * 1024;
 
-/// One round; `endpoints` are all members'.
-pub async fn round(store: &EtcdStore, admin: &Admin, endpoints: &[String]) -> Result<()> {
+/// Look at what etcd complains of, and clear what can be; `endpoints` are all members'.
+pub async fn alarms(store: &EtcdStore, admin: &Admin, endpoints: &[String]) -> Result<()> {
     let mut full = false;
     for alarm in admin.alarms().await? {
         match alarm.kind {
@@ -23,8 +23,13 @@ pub async fn round(store: &EtcdStore, admin: &Admin, endpoints: &[String]) -> Re
         }
     }
     if full {
-        return make_room(store, admin, endpoints).await;
+        make_room(store, admin, endpoints).await?;
     }
+    Ok(())
+}
+
+/// Defragment one member, where that is worth it.
+pub async fn defragment(admin: &Admin, endpoints: &[String]) -> Result<()> {
     for endpoint in endpoints {
         // One that is away is not asked; it will be when it is back.
         let Ok(status) = admin.status(endpoint).await else {

@@ -9,6 +9,7 @@ use cluster::store::etcd::admin::{Admin, Member};
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::records::Records;
 use crate::error::chain;
 
 /// Make a node a member, or find that it is one: all members, as etcd's setting `initial-cluster` wants it.
@@ -44,11 +45,12 @@ pub fn endpoints(members: &[Member]) -> Vec<String> {
     all
 }
 
-/// Let those who have learnt vote, and take out those who are not to be members any more.
-pub async fn follow(admin: &Admin, records: &[Record]) -> Result<()> {
+/// Let those who have learnt vote, and take out those who are not to be members any more; of whom that is not known, since
+/// its record cannot be read, stays.
+pub async fn follow(admin: &Admin, records: &Records) -> Result<()> {
     let members = admin.members().await?;
     for member in &members {
-        if !belongs(member, records) && members.len() > 1 {
+        if !belongs(member, &records.nodes) && !may_belong(member, &records.unknown) && members.len() > 1 {
             info!(member = member.name, "takes a member out of the config store");
             admin.remove_member(member.id).await?;
         } else if member.is_learner
@@ -77,6 +79,14 @@ fn belongs(member: &Member, records: &[Record]) -> bool {
             let here = member.peer_urls.iter().filter_map(|url| host(url));
             here.into_iter().any(|address| record.addresses.contains(&address))
         }),
+    }
+}
+
+/// Whether it may be the member of one of these nodes.
+fn may_belong(member: &Member, unknown: &[Uuid]) -> bool {
+    match member.name.parse::<Uuid>() {
+        Ok(id) => unknown.contains(&id),
+        Err(_) => !unknown.is_empty(),
     }
 }
 
@@ -124,6 +134,10 @@ mod tests {
         ));
         assert!(belongs(&member("", "https://10.0.0.1:2380", true), &records));
         assert!(!belongs(&member("", "https://10.0.0.2:2380", true), &records));
+        let unknown = [with.id];
+        assert!(may_belong(&member(&with.id.to_string(), "x", false), &unknown));
+        assert!(!may_belong(&member(&without.id.to_string(), "x", false), &unknown));
+        assert!(may_belong(&member("", "x", true), &unknown) && !may_belong(&member("", "x", true), &[]));
     }
 
     #[test]

@@ -4,21 +4,25 @@
 //! | --- | --- |
 //! | [`door`], [`rates`] | take connections of nodes, within bounds |
 //! | [`desk`], [`wire`] | answer them: certificates for those who are paired |
+//! | [`records`] | who is to be in the config store, as nodes' and administrators' records say |
 //! | [`users`] | the config store's users follow the records |
+//! | [`cut`] | what those who were put out have open ends |
 //! | [`members`] | its members follow the roles |
 //! | [`maintenance`] | it is kept in good order |
 //! | [`authority`] | the CAs, and what the core signs for itself |
 //! | [`reconciler`] | does all of these again and again, and when records change |
 //!
-//! The state is the config store's; here is none. All of it can be done twice, and begins anew after a crash.
+//! The state is the config store's, but for the mark that a cut is due; here is none. All of it can be done twice, and begins anew after a crash.
 
 pub mod authority;
+mod cut;
 pub mod desk;
 pub mod door;
 pub mod maintenance;
 pub mod members;
 mod rates;
 pub mod reconciler;
+mod records;
 pub mod users;
 pub mod wire;
 

@@ -1,25 +1,24 @@
 //! Does what the core has to do again and again: users, members, endpoints, maintenance, its own certificates. At once
 //! when a record of a node or an administrator changes, and otherwise every so often.
 //!
-//! Whoever was put out may have watches open that etcd does not end by itself: the store's members are then restarted,
-//! one after the other, each when the one before it is in order again. All others connect anew by themselves.
+//! A step that fails is told of and done again soon; it keeps none of the others from being done.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::identity::Pki;
-use cluster::nodes::{NodeFile, Paths, Record, Role};
-use cluster::pairing::Administrators;
-use cluster::process::{OrderAction, Process};
+use cluster::nodes::{NodeFile, Paths};
 use cluster::store::etcd::admin::Admin;
 use cluster::store::etcd::{EndpointsFile, EtcdStore};
 use cluster::store::{self, Page, Store, Txn};
 use rustls::ServerConfig;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::authority::Authority;
+use super::cut::{self, Mark};
+use super::records::Records;
 use super::{desk, door_tls, maintenance, members, users};
 use crate::addresses;
 use crate::error::{Error, Result, chain};
@@ -29,10 +28,8 @@ pub const ENDPOINTS: &str = "node/endpoints";
 /// How often everything is looked at though nothing changed, and how soon after a failure.
 const ROUND: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_secs(2);
-/// How many rounds there are between two of maintenance.
-const MAINTENANCE: u64 = 6;
-/// How long a member may take to be in order again before the next one is restarted all the same.
-const RESTART: Duration = Duration::from_secs(30);
+/// How many rounds there are between two looks at what may be defragmented.
+const DEFRAGMENT: u64 = 6;
 
 /// Never ends, but with an error that needs a new beginning.
 pub async fn run(
@@ -51,7 +48,7 @@ pub async fn run(
             door.send_replace(door_tls(&pki)?);
         }
         let seen = revision(&store).await;
-        let done = round(paths, node, &etcd, &admin, number.is_multiple_of(MAINTENANCE)).await;
+        let done = round(paths, node, &etcd, &admin, number.is_multiple_of(DEFRAGMENT)).await;
         if let Err(error) = &done {
             warn!(error = %chain(error), "the config store could not be put in order");
         }
@@ -109,56 +106,61 @@ async fn changed(store: &Arc<dyn Store>, after: store::Revision) {
 enum Next {
     /// When something changes.
     WhenChanged,
-    /// Soon: a member still learns.
+    /// Soon: a member still learns, or something is still to be done.
     Soon,
 }
 
-async fn round(paths: &Paths, node: &NodeFile, etcd: &EtcdStore, admin: &Admin, maintain: bool) -> store::Result<Next> {
+async fn round(
+    paths: &Paths,
+    node: &NodeFile,
+    etcd: &EtcdStore,
+    admin: &Admin,
+    defragment: bool,
+) -> store::Result<Next> {
     let store: Arc<dyn Store> = Arc::new(etcd.clone());
-    let Some((records, wanted)) = records(&store).await? else {
-        return Ok(Next::WhenChanged);
-    };
-    let out = users::follow(admin, &wanted).await?;
-    members::follow(admin, &records).await?;
+    let present = users::Present::read(admin).await?;
+    let records = Records::read(store.as_ref()).await?;
+    let mut steps = Steps::default();
+    let mark = Mark::of(paths);
+    let (is_due, out) = users::put_out(admin, &present, &records, &mark).await;
+    let are_out = steps.done("put out users", out).is_some();
+    if is_due && cut::cut(store.as_ref(), node, admin).await && are_out {
+        mark.clear();
+    }
+    steps.done("let in users", users::let_all_in(admin, &present, &records).await);
+    steps.done("take away roles", users::tidy(admin, &present, &records).await);
+    steps.done("change members", members::follow(admin, &records).await);
     let members = admin.members().await?;
     let endpoints = members::endpoints(&members);
-    tell_endpoints(paths, &store, &endpoints).await?;
-    if !out.is_empty() {
-        cut(&store, node, &records, admin).await;
+    steps.done("clear alarms", maintenance::alarms(etcd, admin, &endpoints).await);
+    steps.done("tell endpoints", tell_endpoints(paths, &store, &endpoints).await);
+    if defragment {
+        steps.done("defragment", maintenance::defragment(admin, &endpoints).await);
     }
-    if maintain {
-        maintenance::round(etcd, admin, &endpoints).await?;
-    }
-    Ok(match members.iter().any(|member| member.is_learner) {
+    let is_soon = steps.failed || mark.is_set() || members.iter().any(|member| member.is_learner);
+    Ok(match is_soon {
         true => Next::Soon,
         false => Next::WhenChanged,
     })
 }
 
-/// All nodes, and the users that they and the administrators make. `None` where one cannot be read: nobody is put out
-/// then, since it may be the one.
-async fn records(store: &Arc<dyn Store>) -> store::Result<Option<(Vec<Record>, Vec<users::User>)>> {
-    let mut records = Vec::new();
-    for entry in store.range("node/by-id/", Page::ALL).await?.entries {
-        match serde_json::from_slice::<Record>(&entry.value) {
-            Ok(record) => records.push(record),
-            Err(error) => {
-                warn!(key = entry.key, %error, "a node's record cannot be read; users stay as they are");
-                return Ok(None);
-            }
-        }
+/// The steps of a round.
+#[derive(Default)]
+struct Steps {
+    /// Whether one of them failed.
+    failed: bool,
+}
+
+impl Steps {
+    /// What came of a step, where it was done.
+    fn done<T>(&mut self, step: &'static str, result: store::Result<T>) -> Option<T> {
+        result
+            .inspect_err(|error| {
+                warn!(step, error = %chain(error), "the config store could not be put in order");
+                self.failed = true;
+            })
+            .ok()
     }
-    let count = store.range(cluster::pairing::ADMIN, Page::ALL).await?.entries.len();
-    let administrators = match Administrators::new(Arc::clone(store)).list().await {
-        Ok(all) if all.len() == count => all,
-        _ => {
-            warn!("an administrator's record cannot be read; users stay as they are");
-            return Ok(None);
-        }
-    };
-    let mut wanted: Vec<users::User> = records.iter().filter_map(users::User::of_node).collect();
-    wanted.extend(administrators.iter().filter_map(users::User::of_administrator));
-    Ok(Some((records, wanted)))
 }
 
 /// Write where the store answers, where this differs: for this node in its file, for all others in the tree.
@@ -179,45 +181,4 @@ async fn tell_endpoints(paths: &Paths, store: &Arc<dyn Store>, endpoints: &[Stri
         store.txn(Txn::new().put(ENDPOINTS, value)).await?;
     }
     Ok(())
-}
-
-/// End what is open at every member, one after the other.
-async fn cut(store: &Arc<dyn Store>, node: &NodeFile, records: &[Record], admin: &Admin) {
-    let is_member = |record: &&Record| {
-        record
-            .roles
-            .iter()
-            .any(|role| matches!(role, Role::Config | Role::Core))
-    };
-    // This node's own last: as long as it answers, the others can be ordered.
-    let mut all: Vec<&Record> = records.iter().filter(is_member).collect();
-    all.sort_by_key(|record| record.id == node.id);
-    for record in all {
-        let by = format!("core {}", node.name);
-        let ordered = cluster::process::give(
-            store.as_ref(),
-            record.id,
-            Process::Config,
-            OrderAction::Restart,
-            RESTART,
-            &by,
-        );
-        match ordered.await {
-            Ok(_) => info!(node = %record.name, "restarts a member of the config store, to cut off who was put out"),
-            Err(error) => warn!(node = %record.name, error = %chain(&error), "a member could not be restarted"),
-        }
-        in_order(admin).await;
-    }
-}
-
-/// Wait until the store answers again, within a bound. A restart begins a moment after its order.
-async fn in_order(admin: &Admin) {
-    let deadline = Instant::now() + RESTART;
-    sleep(AGAIN).await;
-    while Instant::now() < deadline {
-        if admin.members().await.is_ok() {
-            return;
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
 }

@@ -3,12 +3,18 @@
 //! What each may do is here, and only here. A user's name holds the beginning of its key's fingerprint, so that a name
 //! given to another key is another user.
 
+use cluster::config::Name;
 use cluster::identity::{Fingerprint, Subject};
 use cluster::nodes::Record;
 use cluster::pairing::Administrator;
 use cluster::store::Result;
 use cluster::store::etcd::admin::{Admin, Grant, Right};
-use tracing::info;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::cut::Mark;
+use super::records::Records;
+use crate::error::chain;
 
 /// The role of administrators.
 const ADMINISTRATOR: &str = "administrator";
@@ -38,7 +44,7 @@ impl User {
         grants.push(grant(format!("state/{id}/"), Right::ReadWrite));
         Some(User {
             name: Subject::Node { id }.common_name(&key)?,
-            role: format!("node-{id}"),
+            role: nodes_owner(id),
             grants,
         })
     }
@@ -57,6 +63,21 @@ impl User {
             }],
         })
     }
+}
+
+/// Whose a user is: its name without the key, as [`nodes_owner`] and [`administrators_owner`] have it.
+fn owner(user: &str) -> &str {
+    user.rsplit_once('-').map_or(user, |(owner, _)| owner)
+}
+
+/// How the users of a node begin, which is also its role.
+pub fn nodes_owner(id: Uuid) -> String {
+    format!("node-{id}")
+}
+
+/// How the users of an administrator begin.
+pub fn administrators_owner(name: &Name) -> String {
+    format!("admin-{name}")
 }
 
 /// Let a user in; done already is done.
@@ -90,34 +111,108 @@ pub async fn lock(admin: &Admin) -> Result<()> {
     admin.enable_auth().await
 }
 
-/// Make the users those of the records, and no others; whoever was put out. A user is known to be right by its name alone:
-/// what its role may do is settled when it is let in.
-pub async fn follow(admin: &Admin, wanted: &[User]) -> Result<Vec<String>> {
-    let present = admin.users().await?;
-    for user in wanted.iter().filter(|user| !present.contains(&user.name)) {
-        let_in(admin, user).await?;
-        info!(user = user.name, "let in");
+/// Whom and what the store has. To be read before the records: a record comes before its user, so that none of whom is
+/// let in meanwhile is held for one without a record.
+pub struct Present {
+    users: Vec<String>,
+    roles: Vec<String>,
+}
+
+impl Present {
+    /// Those of now.
+    pub async fn read(admin: &Admin) -> Result<Self> {
+        Ok(Present {
+            users: admin.users().await?,
+            roles: admin.roles().await?,
+        })
     }
-    let mut out = Vec::new();
-    for name in present {
-        if name != ROOT && !wanted.iter().any(|user| user.name == name) {
-            admin.delete_user(&name).await?;
-            info!(user = name, "put out");
-            out.push(name);
+
+    /// The users who are to be in no more.
+    fn stale_users(&self, records: &Records) -> Vec<&String> {
+        let stays = |name: &String| {
+            name == ROOT
+                || records.users.iter().any(|user| user.name == *name)
+                || records.kept.iter().any(|kept| kept == owner(name))
+        };
+        self.users.iter().filter(|name| !stays(name)).collect()
+    }
+
+    /// The roles that nobody needs any more.
+    fn stale_roles(&self, records: &Records) -> Vec<&String> {
+        let stays = |role: &String| {
+            role == ROOT
+                || role == ADMINISTRATOR
+                || records.users.iter().any(|user| user.role == *role)
+                || records.kept.contains(role)
+        };
+        self.roles.iter().filter(|role| !stays(role)).collect()
+    }
+}
+
+/// Put out who is to be in no more: whether connections are to be cut now, and whether all of them are out. The mark is set
+/// before the first of them is. One who cannot be put out keeps nobody else in.
+pub async fn put_out(admin: &Admin, present: &Present, records: &Records, mark: &Mark) -> (bool, Result<()>) {
+    let (stale, was_due) = (present.stale_users(records), mark.is_set());
+    if !stale.is_empty() {
+        mark.set();
+    }
+    let (mut is_any_out, mut done) = (false, Ok(()));
+    for name in stale {
+        match admin.delete_user(name).await {
+            Ok(()) => {
+                info!(user = name, "put out");
+                is_any_out = true;
+            }
+            Err(error) => done = failed(name, error),
         }
     }
-    for role in admin.roles().await? {
-        if role != ROOT && role != ADMINISTRATOR && !wanted.iter().any(|user| user.role == role) {
-            admin.delete_role(&role).await?;
+    // For one who cannot be put out, members are not restarted again and again.
+    (is_any_out || (was_due && done.is_ok()), done)
+}
+
+/// Let in who is to be, and make whole what was begun. What a role may do is settled when its user is let in.
+pub async fn let_all_in(admin: &Admin, present: &Present, records: &Records) -> Result<()> {
+    let mut done = Ok(());
+    for user in &records.users {
+        let is_in = match present.users.contains(&user.name) {
+            true => is_whole(admin, user).await,
+            false => Ok(false),
+        };
+        let now = match is_in {
+            Ok(true) => continue,
+            Ok(false) => let_in(admin, user).await,
+            Err(error) => Err(error),
+        };
+        match now {
+            Ok(()) => info!(user = user.name, "let in"),
+            Err(error) => done = failed(&user.name, error),
         }
     }
-    Ok(out)
+    done
+}
+
+async fn is_whole(admin: &Admin, user: &User) -> Result<bool> {
+    let roles = admin.user_roles(&user.name).await?;
+    Ok(roles.is_some_and(|roles| roles.contains(&user.role)))
+}
+
+/// Take away the roles that nobody needs any more.
+pub async fn tidy(admin: &Admin, present: &Present, records: &Records) -> Result<()> {
+    for role in present.stale_roles(records) {
+        admin.delete_role(role).await?;
+    }
+    Ok(())
+}
+
+/// Tell of it, so that the others are gone on with.
+fn failed(user: &str, error: cluster::store::Error) -> Result<()> {
+    warn!(user, error = %chain(&error), "a user of the config store could not be put in order");
+    Err(error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cluster::config::Name;
     use cluster::nodes::{DockerSettings, NodeFile};
 
     #[test]
@@ -146,5 +241,40 @@ mod tests {
                 "{hidden}"
             );
         }
+    }
+
+    #[test]
+    fn who_is_not_known_stays_and_who_has_no_record_goes() {
+        let node = NodeFile::micro(&Name::new("one").unwrap(), DockerSettings::default());
+        let mut record = Record::of_node(&node, "admin");
+        record.fingerprint = Fingerprint::of(b"key").to_string();
+        let wanted = User::of_node(&record).unwrap();
+        let lost = Uuid::from_u128(1);
+        let records = Records {
+            users: vec![wanted.clone()],
+            kept: vec![nodes_owner(lost), administrators_owner(&Name::new("a").unwrap())],
+            ..Records::default()
+        };
+        let old_key = format!("{}-0000", wanted.role);
+        let lost_user = format!("node-{lost}-0123");
+        let users = [
+            ROOT,
+            &wanted.name,
+            &lost_user,
+            "admin-a-0123",
+            "admin-a-b-0123",
+            &old_key,
+            "friend",
+        ];
+        let roles = [ROOT, ADMINISTRATOR, &wanted.role, &nodes_owner(lost), "node-x"];
+        let present = Present {
+            users: users.map(str::to_owned).to_vec(),
+            roles: roles.map(str::to_owned).to_vec(),
+        };
+        assert_eq!(
+            present.stale_users(&records),
+            ["admin-a-b-0123", old_key.as_str(), "friend"]
+        );
+        assert_eq!(present.stale_roles(&records), ["node-x"]);
     }
 }

@@ -48,12 +48,25 @@ pub async fn make(store: &Arc<dyn Store>, admin: &Admin, ca: &Ca, new: New<'_>, 
             .because(error)
             .hint("-o FILE")
     })?;
-    let recorded = record(&administrators, admin, &credential, by).await;
-    if recorded.is_err() {
-        // Of no use any more; what is wrong is told.
-        let _ = std::fs::remove_file(file);
+    match record(&administrators, admin, &credential, by).await {
+        Err(error) if take_back(&administrators, &credential).await => {
+            // Of no use any more; what is wrong is told.
+            let _ = std::fs::remove_file(file);
+            Err(error)
+        }
+        // With a record the core's agent lets the administrator in later, who needs the file then.
+        Err(error) => Err(error.hint(format!("kato admin revoke {} and then again", credential.name))),
+        done => done,
     }
-    recorded
+}
+
+/// Take back what was begun; whether there is no record of this credential now.
+async fn take_back(all: &Administrators, credential: &Credential) -> bool {
+    let (Ok(present), Ok(certificate)) = (all.list().await, Certificate::from_pem(&credential.certificate)) else {
+        return false;
+    };
+    let is_there = present.iter().any(|one| one.fingerprint == certificate.key);
+    !is_there || all.revoke(&credential.name).await.is_ok()
 }
 
 /// The first administrator of a cluster, whose credential is this node's own. Done again it goes on with what is there.
@@ -116,4 +129,43 @@ async fn record(all: &Administrators, admin: &Admin, credential: &Credential, by
         done.map_err(|error| problem::store(error, "could not let the administrator use the config store".to_owned()))?;
     }
     Ok(administrator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::identity::Fingerprint;
+    use cluster::store::etcd::{Endpoints, EtcdStore};
+    use cluster::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn one_who_could_not_be_let_in_can_be_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_make(directory.path()).unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let administrators = Administrators::new(Arc::clone(&store));
+        let first = Administrator {
+            name: Name::new("first").unwrap(),
+            fingerprint: Fingerprint::of(b"key"),
+            created: Timestamp::now(),
+            expires: Timestamp::now(),
+            by: String::new(),
+        };
+        administrators.add(&first).await.unwrap();
+        // Nothing answers there.
+        let admin = EtcdStore::new(Endpoints::Given(vec!["http://127.0.0.1:1".to_owned()]), None).admin();
+        let (name, file) = (Name::new("alice").unwrap(), directory.path().join("alice.yml"));
+        for _ in 0..2 {
+            let new = New {
+                name: &name,
+                lifetime: FIRST,
+                endpoints: Vec::new(),
+                by: String::new(),
+            };
+            let made = make(&store, &admin, &ca, new, &file).await;
+            assert_eq!(made.unwrap_err().kind(), crate::error::Kind::Unreachable);
+            assert!(!file.exists());
+            assert_eq!(administrators.list().await.unwrap(), std::slice::from_ref(&first));
+        }
+    }
 }
