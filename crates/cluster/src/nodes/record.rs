@@ -1,8 +1,9 @@
 //! What the cluster knows of a node: its record, which administrators write and the node's agent obeys.
 //!
 //! ```text
-//! node/by-id/ID      the record
-//! node/by-name/NAME  the id, so that no two nodes have one name
+//! node/by-id/ID            the record
+//! node/by-name/NAME        the id, so that no two nodes have one name
+//! node/by-key/FINGERPRINT  the id, so that no key has two records
 //! ```
 //!
 //! Plain values; [`super::registry`] reads and changes them in the store.
@@ -20,6 +21,8 @@ use crate::config::Name;
 pub const BY_ID: &str = "node/by-id/";
 /// Where the names lead to ids.
 pub const BY_NAME: &str = "node/by-name/";
+/// Where the fingerprints of the nodes' keys lead to ids.
+pub const BY_KEY: &str = "node/by-key/";
 /// The realm of a node that was given none.
 pub const DEFAULT_REALM: &str = "default";
 /// The availability zone of a node that was given none.
@@ -33,6 +36,11 @@ pub fn by_id_key(id: Uuid) -> String {
 /// The key that leads from a node's name to its id.
 pub fn by_name_key(name: &Name) -> String {
     format!("{BY_NAME}{name}")
+}
+
+/// The key that leads from the fingerprint of a node's key to its id.
+pub fn by_key_key(fingerprint: &str) -> String {
+    format!("{BY_KEY}{fingerprint}")
 }
 
 /// What the cluster knows of a node.
@@ -88,9 +96,12 @@ impl Record {
 
     /// Whether `word` means this node, and how surely: by its whole name, id or address.
     pub fn is_called(&self, word: &str) -> bool {
-        self.name.as_str() == word
-            || self.id.to_string() == word.to_ascii_lowercase()
-            || word.parse().is_ok_and(|address| self.addresses.contains(&address))
+        self.is_named(word) || word.parse().is_ok_and(|address| self.addresses.contains(&address))
+    }
+
+    /// Whether `word` is this node's name or id: what administrators and the store vouch for, unlike addresses.
+    pub fn is_named(&self, word: &str) -> bool {
+        self.name.as_str() == word || self.id.to_string() == word.to_ascii_lowercase()
     }
 }
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Result};
+use super::records::{APPROVED, TOKEN, approved_key, token_key};
+use super::{Approved, Error, Result, Token};
 use crate::config::Name;
 use crate::identity::Fingerprint;
 use crate::nodes::registry;
+use crate::store::limits::MAX_OPERATIONS;
 use crate::store::{Outcome, Page, Store, Txn};
 
 /// Where they are.
@@ -59,7 +61,7 @@ impl Administrators {
         }
     }
 
-    /// Delete one, who is not the last.
+    /// Delete one, who is not the last, with the tokens and approvals that were made with the credential.
     pub async fn revoke(&self, name: &Name) -> Result<Administrator> {
         let range = self.store.range(ADMIN, Page::ALL).await;
         let range = range.map_err(registry::failed("read the administrators"))?;
@@ -71,19 +73,44 @@ impl Administrators {
         let Some(stays) = range.entries.iter().find(|entry| entry.key != found.key) else {
             return Err(Error::LastAdministrator { name: name.clone() });
         };
+        // Before, so that none is left when this fails in between; and after, for what is made meanwhile.
+        self.forget_made_by(name).await?;
         let txn = Txn::new()
             .when(&found.key, found.revision)
             .when(&stays.key, stays.revision)
             .delete(&found.key);
         let done = self.store.txn(txn).await;
         match done.map_err(registry::failed("revoke an administrator"))? {
-            Outcome::Done(_) => Ok(registry::json(found)?),
-            Outcome::Stale => Err(registry::Error::Contended {
-                what: "the administrators".to_owned(),
-                tries: 1,
+            Outcome::Done(_) => {}
+            Outcome::Stale => {
+                let (what, tries) = ("the administrators".to_owned(), 1);
+                return Err(registry::Error::Contended { what, tries }.into());
             }
-            .into()),
         }
+        self.forget_made_by(name).await?;
+        Ok(registry::json(found)?)
+    }
+
+    /// Nobody comes in any more by what this administrator has said before.
+    async fn forget_made_by(&self, name: &Name) -> Result<()> {
+        let attempt = "take back what lets nodes in";
+        let store = self.store.as_ref();
+        let tokens = registry::read_all::<Token>(store, TOKEN, attempt).await?;
+        let approved = registry::read_all::<Approved>(store, APPROVED, attempt).await?;
+        let tokens = tokens
+            .iter()
+            .filter(|token| token.administrator.as_ref() == Some(name))
+            .map(|token| token_key(&token.id));
+        let approved = approved
+            .iter()
+            .filter(|approved| approved.administrator.as_ref() == Some(name))
+            .map(|approved| approved_key(&approved.fingerprint));
+        let keys: Vec<String> = tokens.chain(approved).collect();
+        for some in keys.chunks(MAX_OPERATIONS) {
+            let txn = some.iter().fold(Txn::new(), Txn::delete);
+            store.txn(txn).await.map_err(registry::failed(attempt))?;
+        }
+        Ok(())
     }
 }
 

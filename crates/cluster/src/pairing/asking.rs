@@ -6,18 +6,18 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::records::{PENDING, approved_key, pending_key, removed_key, token_key};
-use super::{Approved, Error, MAX_PENDING, Pairing, Pending, Removed, Result, Token};
+use super::records::{APPROVED, PENDING, approved_key, pending_key, removed_key, token_key};
+use super::{Approved, Error, MAX_PENDING, PENDING_FOR, Pairing, Pending, Removed, Result, Token, given};
 use crate::config::Name;
 use crate::identity::{Fingerprint, Secret};
 use crate::nodes::{Record, Role, registry};
-use crate::store::{Page, Txn};
+use crate::store::{Entry as Stored, Page, Txn};
 
 /// The most addresses a node may tell.
 pub const MAX_ADDRESSES: usize = 16;
 /// The longest version a node may tell, in characters.
 pub const MAX_VERSION: usize = 64;
-/// How old the time of the last question may be before it is written again.
+/// How old the last question has to be before another of the same key is written, whatever it says.
 const WRITE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// What a node says of itself.
@@ -73,6 +73,7 @@ impl Asks {
         Ok(())
     }
 
+    /// What it asks for, for administrators to see; [`given`] is what it gets.
     fn roles(&self) -> Vec<Role> {
         let mut roles = self.roles.clone();
         roles.push(Role::Base);
@@ -86,11 +87,22 @@ impl Pairing {
     /// Answer a node that has proven to have the key of this fingerprint.
     pub async fn ask(&self, key: &Fingerprint, asks: &Asks, secret: Option<&Secret>) -> Result<Answer> {
         asks.check()?;
+        // Before all else: an order to remove a node may have ended before its record was gone.
+        if self.read::<Removed>(&removed_key(key)).await?.is_some() {
+            return Err(Error::Removed);
+        }
         if let Some(record) = self.nodes.get(asks.id).await? {
             return match record.fingerprint == key.as_str() {
                 true => Ok(Answer::Paired(Box::new(self.refreshed(record, asks).await?))),
                 false => Err(Error::OtherKey),
             };
+        }
+        if let Err(error) = registry::check_name(&asks.name) {
+            let reason = error.to_string();
+            return Err(Error::Asks { reason });
+        }
+        if let Some(record) = self.nodes.with_fingerprint(key.as_str()).await? {
+            return Err(Error::PairedAlready { name: record.name });
         }
         let entry = match secret {
             Some(secret) => Some(self.by_token(secret, asks).await?),
@@ -98,7 +110,6 @@ impl Pairing {
         };
         match entry {
             Some(entry) => self.enter(key, asks, entry, secret).await,
-            None if self.read::<Removed>(&removed_key(key)).await?.is_some() => Err(Error::Removed),
             None => self.remember(key, asks).await,
         }
     }
@@ -120,6 +131,21 @@ impl Pairing {
         Ok(all)
     }
 
+    /// The keys that are let in when they ask, the first that was approved first; those that are so no more are forgotten.
+    pub async fn approved(&self) -> Result<Vec<Approved>> {
+        let all =
+            registry::read_all::<Approved>(self.store.as_ref(), APPROVED, "read which nodes are approved").await?;
+        let now = Timestamp::now();
+        let (stale, mut good): (Vec<Approved>, Vec<Approved>) = all.into_iter().partition(|one| one.is_stale(now));
+        good.sort_by_key(|approved| approved.at);
+        let stale = stale.iter().take(crate::store::limits::MAX_OPERATIONS);
+        let txn = stale.fold(Txn::new(), |txn, one| txn.delete(approved_key(&one.fingerprint)));
+        if !txn.operations.is_empty() {
+            self.write(txn, "forget approvals that were not used").await?;
+        }
+        Ok(good)
+    }
+
     async fn by_token(&self, secret: &Secret, asks: &Asks) -> Result<Entry> {
         let key = token_key(&secret.hash());
         let Some((token, revision)) = self.read::<Token>(&key).await? else {
@@ -128,15 +154,10 @@ impl Pairing {
         if token.expires <= Timestamp::now() {
             return Err(Error::NoToken);
         }
-        let roles = match token.roles.is_empty() {
-            // Whoever has a token is no member of the config store by its own word.
-            true => asks.roles().into_iter().filter(|role| *role != Role::Config).collect(),
-            false => token.roles,
-        };
         Ok(Entry {
             realm: token.realm,
             name: token.name,
-            roles,
+            roles: given(&asks.roles, token.roles),
             by: format!("token {} of {}", secret.hash().short(), token.made_by),
             also: Txn::new().when(&key, revision).delete(&key),
         })
@@ -145,10 +166,11 @@ impl Pairing {
     async fn by_approval(&self, fingerprint: &Fingerprint, asks: &Asks) -> Result<Option<Entry>> {
         let key = approved_key(fingerprint);
         let found = self.read::<Approved>(&key).await?;
+        let found = found.filter(|(approved, _)| !approved.is_stale(Timestamp::now()));
         Ok(found.map(|(approved, revision)| Entry {
             realm: approved.realm,
             name: approved.name,
-            roles: asks.roles(),
+            roles: given(&asks.roles, approved.roles),
             by: approved.by,
             also: Txn::new().when(&key, revision).delete(&key),
         }))
@@ -171,8 +193,8 @@ impl Pairing {
         let before = self.read::<Pending>(&place).await?;
         let first = match &before {
             Some((before, _)) => {
-                let same = pending(key, asks, before.first_asked, before.last_asked) == *before;
-                if same && now.duration_since(before.last_asked) < WRITE_AFTER {
+                // A clock that was put back does not silence it for long.
+                if now.duration_since(before.last_asked).abs() < WRITE_AFTER {
                     return Ok(Answer::Pending);
                 }
                 before.first_asked
@@ -190,21 +212,28 @@ impl Pairing {
         Ok(Answer::Pending)
     }
 
-    /// Forget those who do not ask any more, where there is no room for another.
+    /// Forget who does not ask any more, or else who has been silent longest, where there is no room for another: nobody
+    /// shuts others out by asking with many keys.
     async fn make_room(&self, now: Timestamp) -> Result<()> {
         let range = self.store.range(PENDING, Page::ALL).await;
         let entries = range.map_err(registry::failed("read who asks to join"))?.entries;
         if entries.len() < MAX_PENDING {
             return Ok(());
         }
-        let stale = entries
+        // What cannot be read is older than all.
+        let last_asked = |entry: &Stored| registry::json::<Pending>(entry).map_or(Timestamp::MIN, |it| it.last_asked);
+        let mut by_silence: Vec<_> = entries.iter().map(|entry| (last_asked(entry), entry)).collect();
+        by_silence.sort_by_key(|(last, _)| *last);
+        let too_many = entries.len() - MAX_PENDING + 1;
+        let forgotten = by_silence
             .iter()
-            .filter(|entry| !matches!(registry::json::<Pending>(entry), Ok(pending) if !pending.is_stale(now)))
+            .enumerate()
+            .take_while(|(at, (last, _))| *at < too_many || now.duration_since(*last) > PENDING_FOR)
             .take(crate::store::limits::MAX_OPERATIONS);
-        let txn = stale.fold(Txn::new(), |txn, entry| {
+        let txn = forgotten.fold(Txn::new(), |txn, (_, (_, entry))| {
             txn.when(&entry.key, entry.revision).delete(&entry.key)
         });
-        if txn.operations.is_empty() || !self.write(txn, "forget who does not ask any more").await? {
+        if !self.write(txn, "forget who does not ask any more").await? {
             let (limit, what) = (MAX_PENDING, "nodes that wait to be paired");
             return Err(Error::Full { limit, what });
         }

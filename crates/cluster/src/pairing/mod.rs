@@ -30,11 +30,12 @@ use std::sync::Arc;
 pub use administrators::{ADMIN, Administrator, Administrators};
 pub use asking::{Answer, Asks, MAX_ADDRESSES, MAX_VERSION};
 pub use error::{Error, Result};
-pub use records::{Approved, MAX_PENDING, PENDING_FOR, Pending, Removed, Token};
+pub use records::{APPROVED_FOR, Approved, MAX_PENDING, PENDING_FOR, Pending, Removed, Token};
 pub use tokens::{MAX_TOKENS, NewToken};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use uuid::Uuid;
 
 use self::records::{approved_key, pending_key, removed_key};
 use crate::config::Name;
@@ -53,6 +54,19 @@ pub struct Pairing {
     nodes: Nodes,
 }
 
+/// As what a node is let in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Into which realm; the default one if there is none.
+    pub realm: Option<Name>,
+    /// By which name; its own if there is none.
+    pub name: Option<Name>,
+    /// What the node does; what it asks for, `core` and `config` left out, if there are none.
+    pub roles: Vec<Role>,
+    /// With whose credential it is said, if it is known.
+    pub administrator: Option<Name>,
+}
+
 /// What became of an order to pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -69,21 +83,15 @@ impl Pairing {
         Pairing { store, nodes }
     }
 
-    /// Let the node with this key in: into `realm`, by `name`, where they are given.
-    pub async fn pair(
-        &self,
-        fingerprint: &Fingerprint,
-        realm: Option<Name>,
-        name: Option<Name>,
-        by: &str,
-    ) -> Result<Outcome> {
+    /// Let the node with this key in, on these terms.
+    pub async fn pair(&self, fingerprint: &Fingerprint, terms: Terms, by: &str) -> Result<Outcome> {
         if let Some(record) = self.paired(fingerprint).await? {
             return Err(Error::PairedAlready { name: record.name });
         }
-        let realm = realm.unwrap_or_else(default_realm);
+        let realm = terms.realm.unwrap_or_else(default_realm);
         match self.read::<Pending>(&pending_key(fingerprint)).await? {
             Some((pending, _)) => {
-                let record = pending.record(realm, name, pending.roles.clone(), by);
+                let record = pending.record(realm, terms.name, given(&pending.roles, terms.roles), by);
                 let also = Txn::new()
                     .delete(pending_key(fingerprint))
                     .delete(removed_key(fingerprint))
@@ -92,11 +100,16 @@ impl Pairing {
                 Ok(Outcome::Paired(Box::new(record)))
             }
             None => {
+                if let Some(name) = &terms.name {
+                    registry::check_name(name)?;
+                }
                 let approved = Approved {
                     fingerprint: fingerprint.clone(),
                     realm,
-                    name,
+                    name: terms.name,
+                    roles: terms.roles,
                     by: by.to_owned(),
+                    administrator: terms.administrator,
                     at: Timestamp::now(),
                 };
                 let txn = self.put(Txn::new(), &approved_key(fingerprint), &approved)?;
@@ -108,15 +121,16 @@ impl Pairing {
     }
 
     /// Put a node out; it may ask again. Its record, state and orders go.
-    pub async fn unpair(&self, word: &str) -> Result<Record> {
-        let record = self.nodes.find(word).await?;
-        Ok(self.nodes.remove(record.id).await?)
+    pub async fn unpair(&self, id: Uuid) -> Result<Record> {
+        Ok(self.nodes.remove(id).await?)
     }
 
     /// Put a node out for good: its key is refused until it is paired by its fingerprint.
-    pub async fn remove(&self, word: &str, by: &str) -> Result<Record> {
-        let record = self.nodes.find(word).await?;
-        if let Ok(fingerprint) = record.fingerprint.parse::<Fingerprint>() {
+    pub async fn remove(&self, id: Uuid, by: &str) -> Result<Record> {
+        let found = self.nodes.get(id).await?;
+        if let Some(record) = &found
+            && let Ok(fingerprint) = record.fingerprint.parse::<Fingerprint>()
+        {
             let removed = Removed {
                 name: record.name.clone(),
                 by: by.to_owned(),
@@ -127,7 +141,7 @@ impl Pairing {
             let txn = txn.delete(approved_key(&fingerprint)).delete(pending_key(&fingerprint));
             self.write(txn, "remove a node").await?;
         }
-        Ok(self.nodes.remove(record.id).await?)
+        Ok(self.nodes.remove(id).await?)
     }
 
     /// The node that is paired with this key.
@@ -154,6 +168,20 @@ impl Pairing {
         let done = self.store.txn(txn).await.map_err(registry::failed(attempt))?;
         Ok(matches!(done, crate::store::Outcome::Done(_)))
     }
+}
+
+/// The roles of a node that asks for some: those that an administrator named, or else what it asks for but for those that
+/// hold the whole tree, secrets included, which it has not by its own word.
+fn given(asked: &[Role], named: Vec<Role>) -> Vec<Role> {
+    let mut roles = named;
+    if roles.is_empty() {
+        let harmless = |role: &&Role| !matches!(role, Role::Core | Role::Config);
+        roles.extend(asked.iter().filter(harmless));
+    }
+    roles.push(Role::Base);
+    roles.sort_unstable();
+    roles.dedup();
+    roles
 }
 
 impl Pending {

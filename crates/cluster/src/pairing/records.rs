@@ -15,7 +15,11 @@ pub const MAX_PENDING: usize = 1000;
 /// How long one that does not ask any more is remembered.
 pub const PENDING_FOR: SignedDuration = SignedDuration::from_hours(24);
 
+/// How long an approval waits for its node to ask.
+pub const APPROVED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
 pub(super) const PENDING: &str = "pairing/pending/";
+pub(super) const APPROVED: &str = "pairing/approved/";
 pub(super) const TOKEN: &str = "pairing/token/";
 
 pub(super) fn pending_key(fingerprint: &Fingerprint) -> String {
@@ -23,7 +27,7 @@ pub(super) fn pending_key(fingerprint: &Fingerprint) -> String {
 }
 
 pub(super) fn approved_key(fingerprint: &Fingerprint) -> String {
-    format!("pairing/approved/{fingerprint}")
+    format!("{APPROVED}{fingerprint}")
 }
 
 pub(super) fn removed_key(fingerprint: &Fingerprint) -> String {
@@ -71,10 +75,23 @@ pub struct Approved {
     pub realm: Name,
     /// By which name; its own if there is none.
     pub name: Option<Name>,
+    /// What the node does; what it asks for, `core` and `config` left out, if there are none.
+    #[serde(default)]
+    pub roles: Vec<Role>,
     /// Who said so.
     pub by: String,
+    /// With whose credential, if it is known.
+    #[serde(default)]
+    pub administrator: Option<Name>,
     /// When.
     pub at: Timestamp,
+}
+
+impl Approved {
+    /// Whether it has waited for so long that it is of no use any more.
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) > APPROVED_FOR
+    }
 }
 
 /// A key that is not let in any more.
@@ -101,6 +118,9 @@ pub struct Token {
     pub name: Option<Name>,
     /// Who made it.
     pub made_by: String,
+    /// With whose credential, if it is known.
+    #[serde(default)]
+    pub administrator: Option<Name>,
     /// Until when it is good.
     pub expires: Timestamp,
 }

@@ -19,10 +19,12 @@ pub const MAX_TOKENS: usize = 1000;
 pub struct NewToken {
     /// Into which realm.
     pub realm: Name,
-    /// What the node does; what it asks for if there are none.
+    /// What the node does; what it asks for, `core` and `config` left out, if there are none.
     pub roles: Vec<Role>,
     /// By which name; its own if there is none.
     pub name: Option<Name>,
+    /// With whose credential it is made, if it is known.
+    pub administrator: Option<Name>,
     /// For how long.
     pub good_for: Duration,
 }
@@ -42,6 +44,7 @@ impl Pairing {
             roles: new.roles,
             name: new.name,
             made_by: by.to_owned(),
+            administrator: new.administrator,
             expires: expires.unwrap_or(Timestamp::MAX),
         };
         let key = token_key(&token.id);

@@ -8,7 +8,7 @@ use clap::Args;
 use cluster::config::Name;
 use cluster::files;
 use cluster::identity::{Address, Fingerprint, JoinToken, Key, Pki};
-use cluster::nodes::{DockerSettings, Kind, Membership, NodeFile, Role};
+use cluster::nodes::{DockerSettings, Kind, Membership, NodeFile, Paths, Role};
 use tokio::time::{Instant, sleep};
 
 use super::setup::{self, chosen_name, engine};
@@ -104,9 +104,11 @@ pub async fn run(context: &Context, args: &AttachArgs) -> Result<Exit> {
     shared::make_pki(&pki)?;
     let key = Key::load_or_make(&pki.node_key()).map_err(problem::identity)?;
     authority::write(&pki.ca(), &ca).map_err(problem::identity)?;
-    if let Some(token) = token {
-        files::write_atomic(&token_file(paths), token.secret.reveal().as_bytes(), 0o600)
-            .map_err(|error| Error::failed("could not keep the token for the agent").because(error))?;
+    match token {
+        Some(token) => files::write_atomic(&token_file(paths), token.secret.reveal().as_bytes(), 0o600)
+            .map_err(|error| Error::failed("could not keep the token for the agent").because(error))?,
+        // One of before may be another cluster's secret.
+        None => remove_token(paths)?,
     }
     let is_new = before.as_ref() != Some(&node);
     node.save(paths)?;
@@ -115,6 +117,16 @@ pub async fn run(context: &Context, args: &AttachArgs) -> Result<Exit> {
         shared::restart(paths, &node, Duration::from_secs(120)).await?;
     }
     wait(context, args, &key.fingerprint()).await
+}
+
+/// Forget a token that was not used.
+pub fn remove_token(paths: &Paths) -> Result<()> {
+    match std::fs::remove_file(token_file(paths)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::failed("could not remove the token of before").because(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The core is the one that is meant, or nothing is done.

@@ -12,6 +12,7 @@ use cluster::store::Store;
 use cluster::store::sqlite::SqliteStore;
 use tokio::time::timeout;
 
+use super::attach::remove_token;
 use super::shared;
 use crate::agent::client;
 use crate::agent::wire::Action;
@@ -51,7 +52,17 @@ pub async fn run(context: &Context, args: &DetachArgs) -> Result<Exit> {
         let message = "this node is a member of the config store";
         return Err(Error::refused(message).hint("on the core: kato role remove config"));
     }
-    let seen = last_seen(context, &node).await?;
+    let was_in = Pki::new(paths.pki()).node_certificate().exists();
+    let seen = match last_seen(context, &node).await {
+        Err(error) if !was_in => {
+            context.ui.detail(&chain(&error));
+            context
+                .ui
+                .say("This node was never let in and has no configuration yet: it begins with the defaults.");
+            Tree::default()
+        }
+        seen => seen?,
+    };
     let tree = SqliteStore::create(&paths.tree_db())
         .await
         .map_err(config_problem::store)?;
@@ -61,6 +72,8 @@ pub async fn run(context: &Context, args: &DetachArgs) -> Result<Exit> {
     node.cluster = None;
     node.save(paths)?;
     let pki = Pki::new(paths.pki());
+    // Not told to the core of another cluster.
+    remove_token(paths)?;
     for file in [pki.node_certificate(), pki.ca(), paths.endpoints_file()] {
         // Of no use any more; what stays does no harm.
         let _ = std::fs::remove_file(file);
@@ -72,7 +85,9 @@ pub async fn run(context: &Context, args: &DetachArgs) -> Result<Exit> {
         client::ask(paths, Action::Start { processes, within_ms }).await?;
     }
     context.ui.line(&format!("Node {} is a micro cloud.", node.name))?;
-    if let Err(error) = left {
+    if let Err(error) = left
+        && was_in
+    {
         context
             .ui
             .warn(&format!("The cluster still knows this node: {}", chain(&error)));
@@ -120,8 +135,7 @@ async fn keep(store: Arc<dyn Store>, node: &NodeFile, seen: &Tree) -> Result<()>
 async fn leave(context: &Context, node: &NodeFile) -> Result<()> {
     let store = shared::tree(context).await?.2;
     let pairing = Pairing::new(store);
-    let id = node.id.to_string();
-    let unpaired = timeout(GOODBYE, pairing.unpair(&id)).await;
+    let unpaired = timeout(GOODBYE, pairing.unpair(node.id)).await;
     match unpaired {
         Ok(unpaired) => unpaired.map(drop).map_err(super::problem::pairing),
         Err(_) => Err(Error::unreachable("it does not answer")),

@@ -6,7 +6,9 @@ use std::path::Path;
 use clap::Args;
 use cluster::config::Name;
 use cluster::identity::{Fingerprint, MAX_PEM};
-use cluster::pairing::{Outcome, Pairing};
+use cluster::nodes::Role;
+use cluster::pairing::{Approved, Outcome, Pairing, Pending, Terms};
+use serde::Serialize;
 
 use super::{problem, shared};
 use crate::commands::config::problem::key;
@@ -19,13 +21,18 @@ const FEWEST: usize = 8;
 
 /// Let a node in that asks to be attached
 ///
-/// Compare the fingerprint with the one that the node shows. A node that has not asked yet is let in when it does.
+/// Compare the fingerprint with the one that the node shows. A node that has not asked yet is let in when it does
+/// within a day. A node that asks for the role config, whose members hold all secrets, gets it by -e alone.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   kato node pair 3f9ac1…                  As shown by kato node attach, and by kato node pending
+  kato node pair -e dea,config 3f9ac1…    With these roles, whatever it asks for
   kato node pair key.pub europe edge1     From the node's /var/lib/kato/pki/key.pub, into a realm, by a name")]
 pub struct PairArgs {
+    /// What the node does, with commas between; what it asks for but config if none is given
+    #[arg(short = 'e', long, value_name = "ROLES", value_delimiter = ',')]
+    roles: Vec<String>,
     /// The fingerprint of the node's key, its first 8 digits or more if it waits, a file with the public key, or - for one
     /// on the standard input
     #[arg(value_name = "FINGERPRINT|KEY.PUB")]
@@ -40,7 +47,7 @@ pub struct PairArgs {
     format: FormatArgs,
 }
 
-/// Show the nodes that wait to be paired
+/// Show the nodes that wait to be paired, and those that were paired before they asked
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -59,7 +66,7 @@ pub struct PendingArgs {
 Example:
   kato node unpair edge1")]
 pub struct UnpairArgs {
-    /// The node: its name, its id, or an address
+    /// The node: its name or its id
     #[arg(value_name = "NODE")]
     node: String,
 }
@@ -67,10 +74,19 @@ pub struct UnpairArgs {
 /// Let one in.
 pub async fn pair(context: &Context, args: &PairArgs) -> Result<Exit> {
     let name = |text: &Option<String>| text.as_deref().map(Name::new).transpose().map_err(key);
-    let (realm, called) = (name(&args.realm)?, name(&args.name)?);
+    let terms = Terms {
+        realm: name(&args.realm)?,
+        name: name(&args.name)?,
+        roles: shared::roles(&args.roles)?,
+        administrator: shared::administrator(context),
+    };
     let pairing = shared::pairing(context).await?;
     let fingerprint = meant(&pairing, &args.key).await?;
-    let outcome = pairing.pair(&fingerprint, realm, called, &cloud::by()).await;
+    let waiting = pairing
+        .find_pending(fingerprint.as_str())
+        .await
+        .map_err(problem::pairing)?;
+    let outcome = pairing.pair(&fingerprint, terms, &cloud::by()).await;
     match (outcome.map_err(problem::pairing)?, args.format.format()) {
         (Outcome::Paired(record), Format::Text) => {
             let roles: Vec<&str> = record.roles.iter().map(|role| role.name()).collect();
@@ -80,10 +96,17 @@ pub async fn pair(context: &Context, args: &PairArgs) -> Result<Exit> {
                 roles.join(", ")
             );
             context.ui.line(&text)?;
+            if !record.roles.contains(&Role::Config) && waiting.iter().any(|node| node.roles.contains(&Role::Config)) {
+                context.ui.say(&format!(
+                    "It asks for config too, and holds all secrets with that: kato role add -n {name} config"
+                ));
+            }
         }
         (Outcome::Approved(approved), Format::Text) => {
             let (key, realm) = (&approved.fingerprint, &approved.realm);
-            let text = format!("No node with the key {key} has asked yet; it is let into realm {realm} when it does.");
+            let text = format!(
+                "No node with the key {key} has asked yet; it is let into realm {realm} when it does, within a day."
+            );
             context.ui.line(&text)?;
         }
         (Outcome::Paired(record), format) => context.ui.document(format, &record)?,
@@ -131,13 +154,21 @@ fn read(file: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Show those who wait.
+/// A node that is not in yet.
+#[derive(Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+enum Awaited {
+    Pending(Pending),
+    Approved(Approved),
+}
+
+/// Show those who wait, and those who are waited for.
 pub async fn pending(context: &Context, args: &PendingArgs) -> Result<Exit> {
-    let all = shared::pairing(context)
-        .await?
-        .pending()
-        .await
-        .map_err(problem::pairing)?;
+    let pairing = shared::pairing(context).await?;
+    let pending = pairing.pending().await.map_err(problem::pairing)?;
+    let approved = pairing.approved().await.map_err(problem::pairing)?;
+    let approved = approved.into_iter().map(Awaited::Approved);
+    let all: Vec<Awaited> = pending.into_iter().map(Awaited::Pending).chain(approved).collect();
     if args.format.format() != Format::Text {
         context.ui.document(args.format.format(), &all)?;
         return Ok(Exit::Done);
@@ -146,20 +177,31 @@ pub async fn pending(context: &Context, args: &PendingArgs) -> Result<Exit> {
         context.ui.say("No node waits to be paired");
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(["fingerprint", "name", "roles", "address", "asked first", "asked last"]);
+    let headings = [
+        "fingerprint",
+        "state",
+        "name",
+        "roles",
+        "address",
+        "since",
+        "asked last",
+    ];
+    let mut table = Table::new(headings);
+    let names = |roles: &[Role]| roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(",");
     for node in &all {
-        let roles: Vec<&str> = node.roles.iter().map(|role| role.name()).collect();
-        let address = node.addresses.first().map(ToString::to_string).unwrap_or_default();
-        let (first, last) = (time(node.first_asked), time(node.last_asked));
-        let cells = [
-            node.fingerprint.as_str(),
-            node.name.as_str(),
-            &roles.join(","),
-            &address,
-            &first,
-            &last,
-        ];
-        table.row(Tone::Waiting, cells);
+        match node {
+            Awaited::Pending(node) => {
+                let (key, name, roles) = (node.fingerprint.as_str(), node.name.as_str(), names(&node.roles));
+                let address = node.addresses.first().map(ToString::to_string).unwrap_or_default();
+                let (first, last) = (time(node.first_asked), time(node.last_asked));
+                table.row(Tone::Waiting, [key, "pending", name, &roles, &address, &first, &last]);
+            }
+            Awaited::Approved(node) => {
+                let (key, roles, at) = (node.fingerprint.as_str(), names(&node.roles), time(node.at));
+                let name = node.name.as_ref().map(ToString::to_string).unwrap_or_default();
+                table.row(Tone::Plain, [key, "approved", &name, &roles, "", &at, ""]);
+            }
+        }
     }
     context.ui.table(&table)?;
     Ok(Exit::Done)
@@ -167,12 +209,9 @@ pub async fn pending(context: &Context, args: &PendingArgs) -> Result<Exit> {
 
 /// Put one out.
 pub async fn unpair(context: &Context, args: &UnpairArgs) -> Result<Exit> {
-    super::remove::refuse_core(context, &args.node).await?;
-    let record = shared::pairing(context)
-        .await?
-        .unpair(&args.node)
-        .await
-        .map_err(problem::pairing)?;
+    let store = shared::tree(context).await?.2;
+    let id = super::remove::meant(&store, &args.node).await?.id;
+    let record = Pairing::new(store).unpair(id).await.map_err(problem::pairing)?;
     context.ui.line(&format!("Node {} is unpaired.", record.name))?;
     Ok(Exit::Done)
 }

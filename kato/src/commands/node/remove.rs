@@ -1,9 +1,12 @@
 //! `kato node remove`: put nodes out for good.
 
+use std::sync::Arc;
+
 use clap::Args;
 use cluster::nodes::report::alive_key;
-use cluster::nodes::{Nodes, Role};
+use cluster::nodes::{Nodes, Record, Role};
 use cluster::pairing::Pairing;
+use cluster::store::Store;
 
 use super::{problem, shared};
 use crate::commands::{Context, cloud};
@@ -22,7 +25,7 @@ pub struct RemoveArgs {
     /// Also nodes that do not answer
     #[arg(short = 's', long)]
     skip_detach: bool,
-    /// The nodes: their names, ids, or addresses
+    /// The nodes: their names or ids
     #[arg(value_name = "NODE", required = true)]
     nodes: Vec<String>,
 }
@@ -34,8 +37,7 @@ pub async fn run(context: &Context, args: &RemoveArgs) -> Result<Exit> {
     // All are looked at before any is removed.
     let mut ids = Vec::new();
     for word in &args.nodes {
-        refuse_core(context, word).await?;
-        let record = Nodes::new(store.clone()).find(word).await.map_err(problem::registry)?;
+        let record = meant(&store, word).await?;
         let alive = store.get(&alive_key(record.id)).await;
         let alive =
             alive.map_err(|error| problem::store(error, "could not see whether the node answers".to_owned()))?;
@@ -46,21 +48,21 @@ pub async fn run(context: &Context, args: &RemoveArgs) -> Result<Exit> {
             );
             return Err(Error::refused(message).hint(format!("kato node remove --skip-detach {}", record.name)));
         }
-        ids.push(record.id.to_string());
+        ids.push(record.id);
     }
     for id in ids {
-        let record = pairing.remove(&id, &cloud::by()).await.map_err(problem::pairing)?;
+        let record = pairing.remove(id, &cloud::by()).await.map_err(problem::pairing)?;
         context.ui.line(&format!("Node {} is removed.", record.name))?;
     }
     Ok(Exit::Done)
 }
 
-/// The core cannot be put out: without it nobody could be let in.
-pub async fn refuse_core(context: &Context, word: &str) -> Result<()> {
-    let (_, _, store) = shared::tree(context).await?;
-    let record = Nodes::new(store).find(word).await.map_err(problem::registry)?;
+/// The node that is to be put out. It is not the core: without that nobody could be let in.
+pub async fn meant(store: &Arc<dyn Store>, word: &str) -> Result<Record> {
+    let found = Nodes::new(Arc::clone(store)).find_surely(word).await;
+    let record = found.map_err(problem::registry)?;
     match record.roles.contains(&Role::Core) {
         true => Err(Error::refused(format!("{} is the core of this cluster", record.name))),
-        false => Ok(()),
+        false => Ok(record),
     }
 }

@@ -42,7 +42,7 @@ Examples:
   kato node retire -n edge1 --timeout 0         Stop all at once
   kato node retire -n edge1 --cancel            In service again")]
 pub struct RetireArgs {
-    /// The node: its name, id, or address; this one if it is not given
+    /// The node: its name or id; this one if it is not given
     #[arg(short, long, value_name = "NODE")]
     node: Option<String>,
     /// Stop what runs after so many seconds; fence retire/timeout if it is not given
@@ -108,7 +108,9 @@ async fn choose(this: NodeFile, word: Option<&str>, store: &Arc<dyn Store>) -> R
             roles,
         });
     }
-    let found = Nodes::new(Arc::clone(store)).find(word.unwrap_or_default()).await;
+    let found = Nodes::new(Arc::clone(store))
+        .find_surely(word.unwrap_or_default())
+        .await;
     let found = found.map_err(nodes::registry)?;
     Ok(Chosen {
         is_this: found.id == this.id,

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::identity::Pki;
+use cluster::config::Name;
+use cluster::identity::{Credential, Pki};
 use cluster::nodes::{Membership, NodeFile, Paths, Role};
 use cluster::pairing::Pairing;
 use cluster::process::Process;
@@ -36,6 +37,21 @@ pub async fn tree(context: &Context) -> Result<(NodeFile, Membership, Arc<dyn St
 /// Pairing with an administrator's rights.
 pub async fn pairing(context: &Context) -> Result<Pairing> {
     Ok(Pairing::new(tree(context).await?.2))
+}
+
+/// Whose credential the commands of this machine use, where there is one.
+pub fn administrator(context: &Context) -> Option<Name> {
+    let credential = Credential::load(&context.paths.credential_file()).ok()?;
+    Some(credential.name)
+}
+
+/// Roles that an administrator names for a node that is let in.
+pub fn roles(named: &[String]) -> Result<Vec<Role>> {
+    let roles = super::attach::roles(named)?;
+    match roles.contains(&Role::Core) {
+        true => Err(Error::refused("a cluster has one core")),
+        false => Ok(roles),
+    }
 }
 
 /// Have an agent that knows the node's file as it is now, and fence after it: both open the tree anew. Processes and

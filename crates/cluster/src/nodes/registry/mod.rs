@@ -1,13 +1,14 @@
 //! The records of all nodes in the store: found, added, changed and removed, each change whole or not at all.
 //!
-//! A node's name, its realm (`config/member/NAME`, by which the configuration finds the realm's values) and its record
-//! are written in one transaction. A change that touches a node's realm writes the realm's own key anew, so that a realm
+//! A node's name, its key, its realm (`config/member/NAME`, by which the configuration finds the realm's values) and its
+//! record are written in one transaction. A change that touches a node's realm writes the realm's own key anew, so that a realm
 //! is not deleted while a node comes into it. Who may do it is the store's matter.
 
 mod error;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 pub use self::error::{Error, Result};
-use super::record::{BY_ID, Record, by_id_key, by_name_key, default_realm};
-use super::report::{alive_key, report_key};
+use super::record::{BY_ID, Record, by_id_key, by_key_key, by_name_key, default_realm};
+use super::report::state_prefix;
 use crate::config::{self, Name};
 use crate::process::orders_prefix;
 use crate::realms::{Realm, realm_key};
@@ -27,6 +28,9 @@ use crate::store::{Entry, Outcome, Page, Revision, Store, Txn};
 pub(crate) const TRIES: usize = 32;
 /// How long to wait before the first of these tries; it grows with each.
 const PAUSE: Duration = Duration::from_millis(2);
+/// How many keys of a node's state are taken away at once, and how often: of more than a node writes there is no end.
+const SWEEP: usize = 64;
+const SWEEPS: usize = 256;
 /// The fewest characters of an id that stand for it.
 const SHORTEST_ID: usize = 4;
 
@@ -54,9 +58,19 @@ impl Nodes {
         Ok(self.entry(id).await?.map(|(record, _)| record))
     }
 
+    /// The node whose key has this fingerprint.
+    pub async fn with_fingerprint(&self, fingerprint: &str) -> Result<Option<Record>> {
+        Ok(self.key_holder(fingerprint).await?.and_then(|(holder, _)| holder))
+    }
+
     /// The node that is meant by its name, its id, the beginning of its id, or an address.
     pub async fn find(&self, word: &str) -> Result<Record> {
         find_among(&self.list().await?, word).cloned()
+    }
+
+    /// As [`Nodes::find`], but not by an address, which is the node's own word: for what cannot be taken back.
+    pub async fn find_surely(&self, word: &str) -> Result<Record> {
+        meant(&self.list().await?, word, Record::is_named).cloned()
     }
 
     /// Let a node in.
@@ -66,6 +80,7 @@ impl Nodes {
 
     /// Let a node in and make these changes too, all of it or nothing.
     pub async fn add_with(&self, record: &Record, also: &Txn) -> Result<()> {
+        check_name(&record.name)?;
         for tried in 0..TRIES {
             if let Some(taken) = self.holder(&record.name).await? {
                 let name = record.name.clone();
@@ -75,6 +90,7 @@ impl Nodes {
                 return Err(Error::IdTaken { id: record.id });
             }
             let txn = put_record(Txn::new().when(by_name_key(&record.name), 0), record, 0)?;
+            let txn = self.with_key(txn, record).await?;
             let mut txn = self.with_realm(txn, record).await?;
             txn.compares.extend(also.compares.iter().cloned());
             txn.operations.extend(also.operations.iter().cloned());
@@ -99,6 +115,7 @@ impl Nodes {
             }
             let mut txn = put_record(Txn::new(), &after, revision)?;
             if after.name != before.name {
+                check_name(&after.name)?;
                 if let Some(taken) = self.holder(&after.name).await? {
                     return Err(Error::NameTaken {
                         name: after.name,
@@ -109,6 +126,12 @@ impl Nodes {
                     .when(by_name_key(&after.name), 0)
                     .delete(by_name_key(&before.name))
                     .delete(config::member_key(&before.name));
+            }
+            if after.fingerprint != before.fingerprint {
+                if !before.fingerprint.is_empty() {
+                    txn = txn.delete(by_key_key(&before.fingerprint));
+                }
+                txn = self.with_key(txn, &after).await?;
             }
             if after.name != before.name || after.realm != before.realm {
                 txn = self.with_realm(txn, &after).await?;
@@ -123,6 +146,9 @@ impl Nodes {
 
     /// Remove a node with its state and its orders. The values that are set for it alone stay.
     pub async fn remove(&self, id: Uuid) -> Result<Record> {
+        if self.get(id).await?.is_some() {
+            self.sweep(id).await?;
+        }
         for tried in 0..TRIES {
             let Some((record, revision)) = self.entry(id).await? else {
                 return Err(no_node(&id.to_string()));
@@ -131,12 +157,14 @@ impl Nodes {
                 .when(by_id_key(id), revision)
                 .delete(by_id_key(id))
                 .delete(by_name_key(&record.name))
-                .delete(config::member_key(&record.name))
-                .delete(alive_key(id))
-                .delete(report_key(id));
+                .delete(config::member_key(&record.name));
+            if !record.fingerprint.is_empty() {
+                txn = txn.delete(by_key_key(&record.fingerprint));
+            }
             let orders = self.store.range(&orders_prefix(id), Page::ALL).await;
-            for order in orders.map_err(failed("remove a node"))?.entries {
-                txn = txn.delete(order.key);
+            let orders = orders.map_err(failed("remove a node"))?.entries;
+            for entry in self.state(id).await?.into_iter().chain(orders) {
+                txn = txn.delete(entry.key);
             }
             if self.done(txn, "remove a node").await? {
                 return Ok(record);
@@ -144,6 +172,29 @@ impl Nodes {
             pause(tried).await;
         }
         Err(contended(id))
+    }
+
+    /// Take away a node's state but for what fits into the transaction that removes it.
+    async fn sweep(&self, id: Uuid) -> Result<()> {
+        for _ in 0..SWEEPS {
+            let some = self.state(id).await?;
+            if some.len() < SWEEP {
+                break;
+            }
+            let txn = some.into_iter().fold(Txn::new(), |txn, entry| txn.delete(entry.key));
+            self.done(txn, "remove a node's state").await?;
+        }
+        Ok(())
+    }
+
+    /// The beginning of a node's state.
+    async fn state(&self, id: Uuid) -> Result<Vec<Entry>> {
+        let page = Page {
+            limit: SWEEP,
+            descending: false,
+        };
+        let range = self.store.range(&state_prefix(id), page).await;
+        Ok(range.map_err(failed("read a node's state"))?.entries)
     }
 
     /// The node that has this name.
@@ -156,9 +207,37 @@ impl Nodes {
         entry.map(|entry| json(&entry)).transpose()
     }
 
+    /// Where a key leads, and since when; it may lead to nobody.
+    async fn key_holder(&self, fingerprint: &str) -> Result<Option<(Option<Record>, Revision)>> {
+        let found = self.store.get(&by_key_key(fingerprint)).await;
+        let Some(entry) = found.map_err(failed("read the nodes"))? else {
+            return Ok(None);
+        };
+        let holder = self.get(json(&entry)?).await?;
+        Ok(Some((
+            holder.filter(|holder| holder.fingerprint == fingerprint),
+            entry.revision,
+        )))
+    }
+
     async fn entry(&self, id: Uuid) -> Result<Option<(Record, Revision)>> {
         let entry = self.store.get(&by_id_key(id)).await.map_err(failed("read the nodes"))?;
         entry.map(|entry| Ok((json(&entry)?, entry.revision))).transpose()
+    }
+
+    /// The same transaction, which also takes the key for this node, if no other has it then.
+    async fn with_key(&self, txn: Txn, record: &Record) -> Result<Txn> {
+        if record.fingerprint.is_empty() {
+            return Ok(txn);
+        }
+        let key = by_key_key(&record.fingerprint);
+        let (holder, revision) = self.key_holder(&record.fingerprint).await?.unwrap_or_default();
+        if let Some(holder) = holder.filter(|holder| holder.id != record.id) {
+            let reason = format!("the key of {} is the one of node {} already", record.name, holder.name);
+            return Err(Error::Refused { reason });
+        }
+        let value = to_json(&key, &record.id)?;
+        Ok(txn.when(&key, revision).put(key, value))
     }
 
     /// The same transaction, which also makes the node a member of its realm, if that is there then.
@@ -186,11 +265,27 @@ impl Nodes {
 
 /// The one of these nodes that is meant.
 pub fn find_among<'a>(nodes: &'a [Record], word: &str) -> Result<&'a Record> {
+    meant(nodes, word, Record::is_called)
+}
+
+/// A name that could be taken for another node's id or address is none.
+pub fn check_name(name: &Name) -> Result<()> {
+    let is = match name.as_str() {
+        text if text.parse::<IpAddr>().is_ok() => "an address",
+        text if text.parse::<Uuid>().is_ok() => "an id",
+        _ => return Ok(()),
+    };
+    let reason = format!("{name} cannot be the name of a node: it is {is}");
+    Err(Error::Refused { reason })
+}
+
+/// The one that is meant by its name, exactly, or by the beginning of its id.
+fn meant<'a>(nodes: &'a [Record], word: &str, exactly: fn(&Record, &str) -> bool) -> Result<&'a Record> {
     // A name goes before all else: it is what people gave.
     if let Some(named) = nodes.iter().find(|node| node.name.as_str() == word) {
         return Ok(named);
     }
-    let exact: Vec<&Record> = nodes.iter().filter(|node| node.is_called(word)).collect();
+    let exact: Vec<&Record> = nodes.iter().filter(|node| exactly(node, word)).collect();
     let begins = word.to_ascii_lowercase();
     let short = |node: &&Record| begins.len() >= SHORTEST_ID && node.id.to_string().starts_with(&begins);
     let meant = match exact.is_empty() {

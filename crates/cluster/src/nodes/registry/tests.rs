@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::nodes::report::report_key;
 use crate::nodes::{DockerSettings, NodeFile, default_realm};
 use crate::process::{OrderAction, Process, give};
 use crate::realms::Realms;
@@ -165,6 +166,12 @@ async fn a_removed_node_leaves_no_state_and_no_order() {
         .await
         .unwrap();
         store.txn(Txn::new().put(report_key(id), "{}")).await.unwrap();
+        for part in 0..2 {
+            let notes = (0..100).fold(Txn::new(), |txn, note| {
+                txn.put(format!("{}{part}-{note}", state_prefix(id)), "x")
+            });
+            store.txn(notes).await.unwrap();
+        }
         assert_eq!(nodes.remove(id).await.unwrap().name, name("one"));
         let left: Vec<String> = store
             .range("", Page::ALL)
@@ -230,4 +237,50 @@ async fn a_record_that_cannot_be_read_does_not_hide_the_others() {
     assert_eq!(nodes.list().await.unwrap().len(), 1);
     let broken = nodes.get(Uuid::from_u128(2)).await;
     assert!(matches!(broken, Err(Error::Corrupt { .. })));
+}
+
+#[tokio::test]
+async fn a_key_leads_to_one_node_and_is_free_when_that_is_gone() {
+    let (homes, _directory) = homes().await;
+    for store in homes {
+        let nodes = Nodes::new(Arc::clone(&store));
+        let with_key = |id, called| Record {
+            fingerprint: "00ff".to_owned(),
+            ..record(id, called)
+        };
+        let (one, two) = (with_key(1, "one"), with_key(2, "two"));
+        let (first, second) = tokio::join!(nodes.add(&one), nodes.add(&two));
+        assert_ne!(first.is_ok(), second.is_ok(), "{first:?}, {second:?}");
+        let there = nodes.with_fingerprint("00ff").await.unwrap().unwrap();
+        nodes.add(&record(3, "three")).await.unwrap();
+        let take = nodes.change(Uuid::from_u128(3), |node| {
+            node.fingerprint = "00ff".to_owned();
+            Ok(())
+        });
+        assert!(matches!(take.await, Err(Error::Refused { .. })));
+        nodes.remove(there.id).await.unwrap();
+        assert_eq!(nodes.with_fingerprint("00ff").await.unwrap(), None);
+        nodes.add(&two).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_name_is_an_id_or_an_address_and_what_is_for_good_goes_by_no_address() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let nodes = Nodes::new(store);
+    let mut one = record(1, "one");
+    one.addresses = vec!["10.0.0.1".parse().unwrap()];
+    nodes.add(&one).await.unwrap();
+    for taken in [one.id.to_string(), "10.0.0.1".to_owned()] {
+        let refused = nodes.add(&record(2, &taken)).await;
+        assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+        let rename = nodes.change(one.id, |node| {
+            node.name = name(&taken);
+            Ok(())
+        });
+        assert!(matches!(rename.await, Err(Error::Refused { .. })));
+    }
+    assert_eq!(nodes.find("10.0.0.1").await.unwrap(), one);
+    assert!(matches!(nodes.find_surely("10.0.0.1").await, Err(Error::NoNode { .. })));
+    assert_eq!(nodes.find_surely(&one.id.to_string()).await.unwrap(), one);
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use cluster::config::Name;
 use cluster::identity::JoinToken;
-use cluster::nodes::{Role, default_realm};
+use cluster::nodes::default_realm;
 use cluster::pairing::{NewToken, Pairing, Token};
 use serde::Serialize;
 
 use super::{problem, shared};
 use crate::commands::config::problem::key;
 use crate::commands::{Context, cloud};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::ui::{Format, FormatArgs, Table, Tone, time};
 
 /// The verbs.
@@ -35,7 +35,7 @@ pub struct CreateArgs {
     /// The realm the node comes into
     #[arg(long, value_name = "REALM")]
     realm: Option<String>,
-    /// What the node does, with commas between; what it asks for if none is given
+    /// What the node does, with commas between; what it asks for but config if none is given
     #[arg(short = 'e', long, value_name = "ROLES", value_delimiter = ',')]
     roles: Vec<String>,
     /// How the node is called
@@ -83,13 +83,11 @@ async fn create(context: &Context, args: &CreateArgs) -> Result<Exit> {
     let name = |text: &Option<String>| text.as_deref().map(Name::new).transpose().map_err(key);
     let new = NewToken {
         realm: name(&args.realm)?.unwrap_or_else(default_realm),
-        roles: super::attach::roles(&args.roles)?,
+        roles: shared::roles(&args.roles)?,
         name: name(&args.name)?,
+        administrator: shared::administrator(context),
         good_for: Duration::from_secs(u64::from(args.minutes) * 60),
     };
-    if new.roles.contains(&Role::Core) {
-        return Err(Error::refused("a cluster has one core"));
-    }
     let (secret, token) = Pairing::new(store)
         .create_token(new, &cloud::by())
         .await
