@@ -68,21 +68,29 @@ pub async fn keep(paths: &Paths, node: &NodeFile, show: &watch::Sender<Option<St
             standing.log();
             show.send_replace(Some(standing));
         }
-        wait = match show.borrow().as_ref().map(|standing| standing.place) {
+        let place = show.borrow().as_ref().map(|standing| standing.place);
+        wait = match place {
             Some(Place::Member) => {
-                is_out = stay(paths).await == Stayed::Out;
-                WAITS.0
+                let stayed = stay(paths).await;
+                is_out = stayed == Stayed::Out;
+                match stayed {
+                    Stayed::NotAtAll => longer(wait).await,
+                    Stayed::UntilDue | Stayed::Out => WAITS.0,
+                }
             }
             Some(Place::Refused) => {
                 sleep(REFUSED).await;
                 WAITS.0
             }
-            _ => {
-                sleep(wait).await;
-                (wait * 3 / 2).min(WAITS.1)
-            }
+            _ => longer(wait).await,
         };
     }
+}
+
+/// Wait so long; how long the next time.
+async fn longer(wait: Duration) -> Duration {
+    sleep(wait).await;
+    (wait * 3 / 2).min(WAITS.1)
 }
 
 /// Ask once, where there is something to ask for: a certificate, or whether the node `is_out`.
@@ -157,7 +165,9 @@ fn take(paths: &Paths, key: &Key, joined: Joined) -> Result<()> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stayed {
     /// Its certificate is to be renewed.
-    Due,
+    UntilDue,
+    /// It was to be renewed from the beginning: just given, it is not good by this machine's clock.
+    NotAtAll,
     /// The store does not let it in any more.
     Out,
 }
@@ -166,7 +176,7 @@ enum Stayed {
 async fn stay(paths: &Paths) -> Stayed {
     let pki = Pki::new(paths.pki());
     let Ok(key) = Key::load(&pki.node_key()) else {
-        return Stayed::Due;
+        return Stayed::NotAtAll;
     };
     let mut looks = 0;
     while !is_due(&pki.node_certificate(), &key.fingerprint()) {
@@ -184,7 +194,10 @@ async fn stay(paths: &Paths) -> Stayed {
         }
         sleep(LOOK).await;
     }
-    Stayed::Due
+    match looks {
+        0 => Stayed::NotAtAll,
+        _ => Stayed::UntilDue,
+    }
 }
 
 /// Write down where the store answers now, where that has changed.
