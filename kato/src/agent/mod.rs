@@ -96,13 +96,13 @@ pub async fn run(paths: &Paths) -> Result<()> {
     let cluster_node = node.clone();
     let member = Member::new(paths, node, Arc::clone(&desk));
     let answers = TaskTracker::new();
-    let standing = desk.standing.clone();
+    let joining_desk = Arc::clone(&desk);
     tokio::select! {
         () = server::serve(listener, Arc::clone(&desk), answers.clone()) => {}
         () = logs::keep_small(logs) => {}
         () = member.run() => {}
         () = core::serve(paths, &cluster_node) => {}
-        () = joining::keep(paths, &cluster_node, &standing) => {}
+        () = joining::keep(paths, &cluster_node, &joining_desk) => {}
         () = service::stay_alive() => {}
         () = shutdown.cancelled() => {}
         ended = signalled() => ended.map_err(|error| Error::failed("could not wait for signals").because(error))?,

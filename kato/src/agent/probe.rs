@@ -20,6 +20,9 @@ use crate::fence_api;
 /// How much a file may have that holds a process id.
 const MAX_PID_FILE: u64 = 64;
 
+/// Why a node with the role config has no etcd.
+const NO_MEMBER: &str = "the core has not made it a member yet";
+
 /// What a process answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -34,6 +37,11 @@ pub struct Answer {
 pub trait Probe: Send + Sync {
     /// The answer; who asks bounds the time.
     async fn ask(&self) -> Answer;
+
+    /// Why the process cannot be started yet, whatever it would say; `None` where it can. Quick.
+    fn missing(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Fence is ready when it says so on its socket.
@@ -112,7 +120,7 @@ impl ConfigProbe {
     /// The member of this node, as whoever this node is.
     fn store(&self) -> Result<EtcdStore, String> {
         let settings = Settings::load(&self.paths).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => "this node is not a member of the config store yet".to_owned(),
+            io::ErrorKind::NotFound => NO_MEMBER.to_owned(),
             _ => format!("etcd's settings cannot be read: {error}"),
         })?;
         let endpoint = settings
@@ -143,5 +151,10 @@ impl Probe for ConfigProbe {
             Err(problem) => problem,
         };
         Answer { problem, pid: None }
+    }
+
+    fn missing(&self) -> Option<&'static str> {
+        let is_member = Settings::file(&self.paths).exists();
+        (!is_member).then_some(NO_MEMBER)
     }
 }

@@ -164,7 +164,7 @@ impl Worker {
             return Ok(Some(running));
         }
         self.show(wish, State::Starting, None, String::new());
-        if !self.wait_for_needs(wish).await {
+        if !self.wait_for_what_is_missing(wish).await || !self.wait_for_needs(wish).await {
             return Ok(None);
         }
         let identity = self.control.start(&self.launch).await.map_err(|error| chain(&error))?;
@@ -222,6 +222,21 @@ impl Worker {
             .await
             .map_err(|error| chain(&error))?;
         Ok(alive.then_some(running))
+    }
+
+    /// Wait until the process can be started at all; `false` if the wish changed meanwhile.
+    async fn wait_for_what_is_missing(&mut self, wish: Wish) -> bool {
+        while let Some(missing) = self.probe.missing() {
+            self.show(wish, State::Starting, None, missing.to_owned());
+            // Not being changed within the time leads to another look; an error means that the agent ends.
+            if let Ok(changed) = timeout(self.timing.ask_running, self.wish.changed()).await
+                && (changed.is_err() || *self.wish.borrow() != wish)
+            {
+                return false;
+            }
+        }
+        self.show(wish, State::Starting, None, String::new());
+        true
     }
 
     /// Wait, within bounds, until those it needs are ready; `false` if the wish changed meanwhile.

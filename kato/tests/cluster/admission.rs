@@ -41,6 +41,16 @@ fn a_node_is_let_in_when_it_is_paired_and_is_out_at_once_when_it_is_not_any_more
             "{said}"
         );
     }
+    let status = core.kato(&["status"]);
+    let shown = String::from_utf8_lossy(&status.stdout);
+    assert!(shown.contains("1 node asks to be let in: kato node pending"), "{shown}");
+    // The core of a test has no containers.
+    assert!(!shown.contains("containers") && !shown.contains("in use"), "{shown}");
+    let info = core.json(&["info", "-j"]);
+    assert_eq!(
+        (&info["cluster"]["ca"], &info["docker"]),
+        (&ca.clone().into(), &serde_json::Value::Null)
+    );
     core.done(&["node", "pair", &node.fingerprint()[..12], "default", "edge1"]);
     let ended = waiting.wait_with_output().expect("attach ends");
     assert!(
@@ -245,5 +255,30 @@ fn answer_as_docker(listener: &std::os::unix::net::UnixListener) {
         asked.find(String::is_empty);
         // Who asked may be gone again.
         let _ = (&stream).write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}");
+    }
+}
+
+#[test]
+fn the_role_config_makes_a_member_comes_off_without_a_trace_and_can_come_again() {
+    let core = Node::core();
+    let node = Node::attached("edge", &core);
+    let (pki, etcd) = (Pki::new(node.paths().pki()), node.paths().etcd());
+    for round in ["first", "second"] {
+        let said = core.said(&["role", "add", "-n", "edge", "--timeout", "60", "config"]);
+        assert!(
+            said.contains("edge is a voting member of the config store"),
+            "{round}: {said}"
+        );
+        assert!(etcd.join("etcd.yml").exists() && pki.config_certificate().exists());
+        assert_eq!(core.done(&["config", "get", "fence", "max_containers"]), "256");
+        core.said(&["role", "remove", "-n", "edge", "--timeout", "60", "config"]);
+        until("nothing is left of the membership", || {
+            !etcd.exists() && !pki.config_certificate().exists() && !pki.peer_certificate().exists()
+        });
+        until("the store answers without it", || {
+            core.kato(&["config", "set", "fence", "docker/image", round])
+                .status
+                .success()
+        });
     }
 }

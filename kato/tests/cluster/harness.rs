@@ -169,6 +169,14 @@ impl Node {
         self.done_with("", args)
     }
 
+    /// Run kato, which must succeed; what it said beside what it printed.
+    #[track_caller]
+    pub fn said(&self, args: &[&str]) -> String {
+        let output = self.kato(args);
+        assert!(output.status.success(), "{args:?}: {}{}", shown(&output), self.logs());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// As [`Node::done`], with a standard input.
     #[track_caller]
     pub fn done_with(&self, stdin: &str, args: &[&str]) -> String {

@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 
 use cluster::identity::{Key, Pki};
 use cluster::nodes::{NodeFile, Paths, Role};
+use cluster::process::Process;
 use tracing::info;
 
 use super::client::{Answer, Client};
@@ -14,14 +15,15 @@ use super::etcd::{Beginning, Ports, Settings};
 use super::{is_due, write};
 use crate::addresses;
 use crate::agent::core::wire::{Member, Membership};
+use crate::agent::desk::Desk;
 use crate::error::{Error, Result};
 
 /// Do what the role asks for, where it is not done.
-pub async fn keep(paths: &Paths, key: &Key) -> Result<()> {
+pub async fn keep(paths: &Paths, key: &Key, desk: &Desk) -> Result<()> {
     let node = NodeFile::load(paths)?;
     let settings = Settings::file(paths);
     if !node.roles.contains(&Role::Config) {
-        return match settings.exists() {
+        return match settings.exists() && !runs(desk).await {
             true => forget(paths),
             false => Ok(()),
         };
@@ -51,6 +53,13 @@ pub async fn keep(paths: &Paths, key: &Key) -> Result<()> {
         Answer::Waiting => Err(Error::unreachable("the core gave no answer that is known")),
         Answer::Refused(reason) => Err(Error::refused(format!("the core makes this node no member: {reason}"))),
     }
+}
+
+/// Whether this node's etcd runs, wanted or not.
+async fn runs(desk: &Desk) -> bool {
+    let all = desk.supervisor.list().await;
+    all.iter()
+        .any(|seen| seen.process == Process::Config && seen.pid.is_some())
 }
 
 fn take(
@@ -89,10 +98,16 @@ fn make_directory(paths: &Paths) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(paths.etcd())
 }
 
-/// The node is no member any more. Its data is of no use to another membership; the process ends by itself when it is
-/// taken out, and the role's end stops it.
+/// The node is no member any more, and its etcd has ended. Its data and certificates are of no use to another membership.
 fn forget(paths: &Paths) -> Result<()> {
-    let failed = |error: io::Error| Error::failed("could not remove etcd's data").because(error);
+    let failed = |error: io::Error| Error::failed("could not remove what etcd had").because(error);
+    let pki = Pki::new(paths.pki());
+    for file in [pki.config_certificate(), pki.peer_certificate(), pki.peer_ca()] {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
     // The settings last, so that what broke off is gone on with.
     match fs::remove_dir_all(paths.etcd().join("data")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),

@@ -159,6 +159,20 @@ impl Seen {
         }
     }
 
+    /// Whether it says that it is being retired.
+    pub fn is_retiring(&self) -> bool {
+        let report = self.state.report.as_ref();
+        report.is_some_and(|report| report.retiring.is_some())
+    }
+
+    /// `alive`, `retiring`, or since when it is dead.
+    pub fn state(&self) -> String {
+        match self.is_alive() && self.is_retiring() {
+            true => "retiring".to_owned(),
+            false => self.life(),
+        }
+    }
+
     /// Its first address, or "-".
     pub fn address(&self) -> String {
         let first = self.record.addresses.first();

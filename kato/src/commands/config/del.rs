@@ -25,7 +25,7 @@ pub struct DelArgs {
 pub async fn run(context: &Context, args: &DelArgs) -> Result<Exit> {
     let config = open(context).await?;
     let target = args.key.target(config.node(), args.scope.scope()?)?;
-    args.scope.warn_if_absent(context, &config);
+    args.scope.warn_if_absent(context, &config).await;
     let author = change::author(args.key.given("del", &args.scope));
     config.del(&target, &author).await.map_err(problem::tree)?;
     change::say_if_restart_is_needed(context, &config, &target);

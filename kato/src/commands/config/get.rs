@@ -60,7 +60,7 @@ pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit> {
     } else {
         Secrets::Redacted
     };
-    args.scope.warn_if_absent(context, &config);
+    args.scope.warn_if_absent(context, &config).await;
     let tree = config.tree(&target, secrets).await.map_err(problem::tree)?;
     let value = match tree.nest(&target.address) {
         Some(value) => value,

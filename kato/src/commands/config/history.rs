@@ -44,7 +44,7 @@ pub struct HistoryArgs {
 pub async fn run(context: &Context, args: &HistoryArgs) -> Result<Exit> {
     let config = open(context).await?;
     let query = Query {
-        part: args.part.part(context, &config)?,
+        part: args.part.part(context, &config).await?,
         since: args.since,
         limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
     };

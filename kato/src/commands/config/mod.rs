@@ -5,9 +5,12 @@
 
 use clap::{Args, Subcommand};
 use cluster::config::{Component, Config, KeyPath, Name, Scope, Target};
+use cluster::nodes::{Nodes, default_realm};
+use cluster::realms::Realms;
 
 use super::Context;
-use crate::error::{Exit, Result};
+use super::cloud::bounded;
+use crate::error::{Error, Exit, Result};
 
 pub mod change;
 mod del;
@@ -78,15 +81,37 @@ impl ScopeArgs {
     }
 
     /// Warn where a node or realm is meant that is not there: values can be set for it, and nobody uses them yet.
-    fn warn_if_absent(&self, context: &Context, config: &Config) {
-        // A micro cloud has one node and no realms.
+    async fn warn_if_absent(&self, context: &Context, config: &Config) {
+        let known = async {
+            let (_, store) = open_store(context).await?;
+            match (&self.node, &self.realm) {
+                (Some(node), _) => {
+                    let all = bounded(Nodes::new(store).list()).await?;
+                    Ok::<_, Error>(all.iter().any(|record| record.name.as_str() == node))
+                }
+                (_, Some(realm)) => {
+                    let all = bounded(Realms::new(store).list()).await?;
+                    Ok(all.iter().any(|known| known.name.as_str() == realm))
+                }
+                _ => Ok(true),
+            }
+        };
+        // This node and the first realm are there, whether anybody has written so yet or not.
+        let surely = |node: &Option<String>, name: &Name| node.as_deref() == Some(name.as_str());
+        if surely(&self.node, config.node()) || surely(&self.realm, &default_realm()) {
+            return;
+        }
+        // Where it cannot be told, the command itself says why.
+        if known.await.unwrap_or(true) {
+            return;
+        }
         match (&self.node, &self.realm) {
-            (Some(node), _) if node != config.node().as_str() => context
+            (Some(node), _) => context
                 .ui
-                .warn(&format!("There is no node {node}; the only one is {}", config.node())),
+                .warn(&format!("There is no node {node}; see: kato node list")),
             (_, Some(realm)) => context
                 .ui
-                .warn(&format!("There is no realm {realm}; a micro cloud has none")),
+                .warn(&format!("There is no realm {realm}; see: kato realm list")),
             _ => {}
         }
     }

@@ -22,9 +22,9 @@ pub struct PartArgs {
 
 impl PartArgs {
     /// What is meant, of all layers unless one is named.
-    pub fn part(&self, context: &Context, config: &Config) -> Result<Part> {
+    pub async fn part(&self, context: &Context, config: &Config) -> Result<Part> {
         let scope = self.scope.scope()?;
-        self.scope.warn_if_absent(context, config);
+        self.scope.warn_if_absent(context, config).await;
         let Some(component) = &self.component else {
             return Ok(Part {
                 scope,

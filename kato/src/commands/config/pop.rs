@@ -31,7 +31,7 @@ pub struct PopArgs {
 pub async fn run(context: &Context, args: &PopArgs) -> Result<Exit> {
     let config = open(context).await?;
     let target = args.key.target(config.node(), args.scope.scope()?)?;
-    args.scope.warn_if_absent(context, &config);
+    args.scope.warn_if_absent(context, &config).await;
     let text = change::text(context, args.value.as_ref())?;
     let values = input::read_candidates(&target, &text, args.types.format()).map_err(problem::tree)?;
     let author = change::author(args.key.given("pop", &args.scope));

@@ -31,7 +31,7 @@ pub struct PushArgs {
 pub async fn run(context: &Context, args: &PushArgs) -> Result<Exit> {
     let config = open(context).await?;
     let target = args.key.target(config.node(), args.scope.scope()?)?;
-    args.scope.warn_if_absent(context, &config);
+    args.scope.warn_if_absent(context, &config).await;
     let text = change::text(context, args.value.as_ref())?;
     let read = input::read_entry(&target, &text, args.types.format()).map_err(problem::tree)?;
     change::warn_of_type(context, &read);

@@ -49,7 +49,7 @@ struct Document<'a> {
 /// Go back.
 pub async fn run(context: &Context, args: &RollbackArgs) -> Result<Exit> {
     let config = open(context).await?;
-    let part = args.part.part(context, &config)?;
+    let part = args.part.part(context, &config).await?;
     let done = if args.dry_run {
         config.would_roll_back(args.to, &part).await
     } else {

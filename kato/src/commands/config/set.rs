@@ -38,7 +38,7 @@ pub struct SetArgs {
 pub async fn run(context: &Context, args: &SetArgs) -> Result<Exit> {
     let config = open(context).await?;
     let target = args.key.target(config.node(), args.scope.scope()?)?;
-    args.scope.warn_if_absent(context, &config);
+    args.scope.warn_if_absent(context, &config).await;
     let text = change::text(context, args.value.as_ref())?;
     let read = input::read(config.schema(), &target, &text, args.types.format()).map_err(problem::tree)?;
     change::warn_of_type(context, &read);

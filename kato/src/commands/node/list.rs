@@ -12,7 +12,7 @@ use super::Context;
 use crate::error::{Exit, Result};
 use crate::ui::{Format, FormatArgs, plain};
 
-/// List the nodes: address, name, roles, realm, availability zone, alive or dead since
+/// List the nodes: address, name, roles, realm, availability zone, alive, retiring or dead since
 ///
 /// One line a node, the address first, for scripts: `kato node list | cut -d ' ' -f 1`.
 #[derive(Args, Debug)]
@@ -34,6 +34,8 @@ struct Shown {
     realm: String,
     zone: String,
     alive: bool,
+    /// `alive`, `retiring` or `dead`.
+    state: &'static str,
     /// Since when it is dead, where it is.
     dead_since: Option<Timestamp>,
     addresses: Vec<IpAddr>,
@@ -57,6 +59,11 @@ fn shown(seen: Seen) -> Shown {
     Shown {
         address: seen.record.addresses.first().copied(),
         alive: seen.is_alive(),
+        state: match (seen.is_alive(), seen.is_retiring()) {
+            (true, false) => "alive",
+            (true, true) => "retiring",
+            (false, _) => "dead",
+        },
         dead_since: seen.dead_since(),
         version: seen.state.report.map(|report| report.version),
         name: seen.record.name.to_string(),
@@ -89,7 +96,7 @@ fn print(context: &Context, nodes: &[Seen]) -> Result<()> {
         for (column, cell) in row.iter().enumerate() {
             line.push_str(&format!("{cell:<0$} ", width(column)));
         }
-        context.ui.line(&plain(&(line + &seen.life())))?;
+        context.ui.line(&plain(&(line + &seen.state())))?;
     }
     Ok(())
 }

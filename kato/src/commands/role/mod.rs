@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use cluster::nodes::registry::Error as Refusal;
-use cluster::nodes::{Kind, Report, Role};
+use cluster::nodes::{Kind, Record, Report, Role, node_store};
 use cluster::process::{Process, of_roles};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Context;
 use super::cloud::orders::{follow, unless_failed};
-use super::cloud::{Cloud, NodeArgs, Seen, bounded};
+use super::cloud::{Cloud, NodeArgs, Seen, WITHIN, bounded};
 use super::{order, roles};
 use crate::error::{Error, Exit, Result};
+
+/// How often it is looked whether a new member votes.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -27,7 +30,8 @@ pub enum RoleCommand {
 
 /// Give a node roles; their processes are started
 ///
-/// Returns when the node's agent has confirmed it and the processes are ready. The role core is not given by this: see
+/// Returns when the node's agent has confirmed it and the processes are ready, with config when the node votes in the config
+/// store. The role core is not given by this: see
 /// `kato node setup core`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -148,19 +152,52 @@ async fn change(context: &Context, cloud: &Cloud, which: &Which, change: impl Fn
             && here.iter().all(|process| wanted.contains(process))
             && here.iter().all(is_in_order)
     };
+    let deadline = Instant::now() + which.within.duration();
     let progress = context.ui.progress(&format!("waiting for {name}"));
     let done = reported(cloud, &node, which.within.duration(), is_done).await;
     drop(progress);
     match done {
         true => {
             context.ui.say(&format!("{name} has the roles {names}"));
-            Ok(Exit::Done)
+            match changed.roles.contains(&Role::Config) && !node.record.roles.contains(&Role::Config) {
+                true => until_it_votes(context, &changed, deadline).await,
+                false => Ok(Exit::Done),
+            }
         }
         false => unless_failed(
             vec![format!("{name} did not confirm in time that it has the roles {names}")],
             1,
         ),
     }
+}
+
+/// Wait until the node's member of the config store has learnt all there is, and votes.
+async fn until_it_votes(context: &Context, node: &Record, deadline: Instant) -> Result<Exit> {
+    let (name, own) = (&node.name, node.id.to_string());
+    let text = format!("{name} takes over what the config store has");
+    let progress = context.ui.progress(&text);
+    let store = node_store(&context.paths);
+    let votes = async {
+        loop {
+            // What is wrong with the store shows by what is not so in time.
+            if let Ok(Ok(members)) = timeout(WITHIN, store.admin().members()).await
+                && members.iter().any(|member| member.name == own && !member.is_learner)
+            {
+                return;
+            }
+            sleep(AGAIN).await;
+        }
+    };
+    let voted = timeout_at(deadline, votes).await;
+    drop(progress);
+    if voted.is_err() {
+        let message = format!("{name} does not vote in the config store yet; it goes on by itself");
+        return Err(Error::unreachable(message).hint("kato status"));
+    }
+    context
+        .ui
+        .say(&format!("{name} is a voting member of the config store"));
+    Ok(Exit::Done)
 }
 
 /// Wait until the node's report is so; whether it is in time.

@@ -1,7 +1,7 @@
 //! Whether a node is in order, and if not, what is wrong and what to do about it. Pure.
 
 use cluster::nodes::NodeFile;
-use cluster::process::{Observed, Process, Wanted};
+use cluster::process::{Observed, Process, State, Wanted};
 
 use super::model::{Problem, Seen, Tree};
 use crate::agent::joining::Standing;
@@ -86,7 +86,9 @@ fn of_process(seen: &Observed, node: &NodeFile) -> Problem {
         (Process::Agent, _) => "kato start".to_owned(),
         (_, Wanted::External) => format!("start the Docker engine that serves {}", node.docker.socket.display()),
         (_, Wanted::Stopped) => format!("kato process stop {process}"),
-        (_, Wanted::Running) if seen.pid.is_some() => format!("kato process ready --block 60 {process}"),
+        (_, Wanted::Running) if seen.pid.is_some() || *state == State::Starting => {
+            format!("kato process ready --block 60 {process}")
+        }
         (_, Wanted::Running) => format!("kato process start {process}"),
     };
     problem(what, hint)
@@ -191,7 +193,6 @@ mod tests {
     use super::*;
     use cluster::config::Name;
     use cluster::nodes::DockerSettings;
-    use cluster::process::State;
 
     use crate::fence_api::wire::{Repair, Retiring};
 

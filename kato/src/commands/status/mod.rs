@@ -47,6 +47,7 @@ struct Document {
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     let (mut node, cluster) = gather::node(&context.paths).await?;
     node.problems.extend(cluster.problems(&node.id));
+    node.warnings.extend(cluster.note());
     node.problems.extend(disk::shortage(&context.paths.kato_lib()));
     if args.all {
         node.add_roles_not_here();

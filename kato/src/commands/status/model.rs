@@ -52,8 +52,8 @@ pub struct Node {
     pub roles: Vec<Role>,
     /// The configuration.
     pub config: Config,
-    /// The image of new containers; what fence did not say is empty.
-    pub image: ImageStatus,
+    /// The image of new containers; what fence did not say is empty. `None` where the node has no containers.
+    pub image: Option<ImageStatus>,
     /// Docker, as fence sees it.
     pub engine: Option<EngineView>,
     /// How many containers there are, where fence said so.
@@ -104,22 +104,25 @@ impl Node {
             tree,
             live_restore,
         } = parts;
-        let live_restore_known = live_restore.as_ref().ok().copied();
-        let problems = judge(&node, &report, &tree, live_restore.err());
+        // What Docker does is nobody's matter where there are no containers.
+        let has_containers = node.roles.contains(&Role::Dea);
+        let live_restore_known = live_restore.as_ref().ok().copied().filter(|_| has_containers);
+        let docker = live_restore.err().filter(|_| has_containers);
+        let problems = judge(&node, &report, &tree, docker);
         let warnings = warn(&report, live_restore_known);
         let fence = report.fence;
         let config = Config {
             revision: fence.as_ref().map(|fence| fence.config.revision),
             latest: tree.as_ref().ok().map(|tree| tree.revision),
         };
-        let image = match (&fence, tree) {
+        let image = has_containers.then(|| match (&fence, tree) {
             (Some(fence), _) => fence.image.clone(),
             (None, Ok(tree)) => ImageStatus {
                 configured: tree.image,
                 ..ImageStatus::default()
             },
             (None, Err(_)) => ImageStatus::default(),
-        };
+        });
         Node {
             node: node.name.to_string(),
             id: node.id.to_string(),

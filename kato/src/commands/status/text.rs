@@ -40,9 +40,13 @@ pub fn print(ui: &Ui, node: &Node, cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Of a node without containers there is nothing to say of what is for them.
 fn facts(node: &Node) -> Vec<(&'static str, String)> {
+    let Some(of_containers) = &node.image else {
+        return vec![("config", format!("revision {}", said(node.config.latest)))];
+    };
     vec![
-        ("image", image(&node.image)),
+        ("image", image(of_containers)),
         ("config", config(node.config.revision, node.config.latest)),
         ("engine", engine(node)),
         ("containers", containers(node)),
@@ -69,8 +73,11 @@ fn image(image: &ImageStatus) -> String {
 }
 
 fn config(in_use: Option<u64>, latest: Option<u64>) -> String {
-    let said = |revision: Option<u64>| revision.map_or_else(|| "unknown".to_owned(), |revision| revision.to_string());
     format!("revision {} in use, {} latest", said(in_use), said(latest))
+}
+
+fn said(revision: Option<u64>) -> String {
+    revision.map_or_else(|| "unknown".to_owned(), |revision| revision.to_string())
 }
 
 fn engine(node: &Node) -> String {

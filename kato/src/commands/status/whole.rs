@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cluster::config::{Config, KeyPath, Name, Scope};
 use cluster::nodes::{Access, Kind, NodeFile, Nodes, Paths, Role, States, default_realm, open_tree};
+use cluster::pairing::Pairing;
 use cluster::process::{Observed, Process};
 use cluster::realms::Realms;
 use jiff::Timestamp;
@@ -34,6 +35,8 @@ pub struct Cluster {
     pub uptime: String,
     /// Why the nodes cannot be told, or "".
     pub problem: String,
+    /// How many nodes ask to be let in; `None` where this node has no right to know, and on a micro cloud.
+    pub pending: Option<usize>,
     /// All nodes, by name.
     pub nodes: Vec<Line>,
 }
@@ -74,6 +77,7 @@ pub async fn look(paths: &Paths, node: &NodeFile) -> Cluster {
         started: None,
         uptime: String::new(),
         problem,
+        pending: None,
         nodes: Vec::new(),
     })
 }
@@ -85,11 +89,12 @@ async fn read(paths: &Paths, node: &NodeFile) -> Result<Cluster, String> {
         .map_err(|error| told(&error))?;
     let config = Config::for_node(Arc::clone(&store), node.name.clone());
     let (nodes, realms) = (Nodes::new(Arc::clone(&store)), Realms::new(Arc::clone(&store)));
-    let (records, realms, states, layers) = tokio::join!(
+    let (records, realms, states, layers, pending) = tokio::join!(
         nodes.list(),
         realms.list(),
         States::read(store.as_ref()),
-        config.layers()
+        config.layers(),
+        pending(paths, node)
     );
     let (records, realms) = (
         records.map_err(|error| told(&error))?,
@@ -124,11 +129,23 @@ async fn read(paths: &Paths, node: &NodeFile) -> Result<Cluster, String> {
         started,
         uptime: started.map(|since| in_words(since, now)).unwrap_or_default(),
         problem: String::new(),
+        pending,
         nodes,
     })
 }
 
+/// How many nodes ask to be let in, where an administrator's credential allows to know.
+async fn pending(paths: &Paths, node: &NodeFile) -> Option<usize> {
+    if node.kind == Kind::Micro {
+        return None;
+    }
+    let store = open_tree(paths, node, Access::Administrator).await.ok()?;
+    let pending = Pairing::new(store).pending().await.ok()?;
+    Some(pending.len())
+}
+
 fn line(seen: Seen, is_retiring: bool, latest: u64) -> Line {
+    let is_retiring = is_retiring || seen.is_retiring();
     let (is_alive, dead_since, life) = (seen.is_alive(), seen.dead_since(), seen.life());
     let Seen { record, state } = seen;
     let report = state.report.as_ref();
@@ -169,6 +186,16 @@ impl Cluster {
     pub fn problems(&self, own_id: &str) -> Vec<Problem> {
         let others = self.nodes.iter().filter(|line| line.id != own_id);
         others.flat_map(Line::trouble).collect()
+    }
+
+    /// What an administrator should know of those that ask to be let in.
+    pub fn note(&self) -> Option<String> {
+        let asking = match self.pending.unwrap_or(0) {
+            0 => return None,
+            1 => "1 node asks".to_owned(),
+            more => format!("{more} nodes ask"),
+        };
+        Some(format!("{asking} to be let in: kato node pending"))
     }
 
     /// Its own line: kind, time, age, uptime.

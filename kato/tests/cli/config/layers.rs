@@ -40,14 +40,14 @@ fn local_is_this_nodes_and_goes_before_the_clusters() {
     ---- stdout
     ours
     ---- stderr
-    WARNING: There is no node other; the only one is one
+    WARNING: There is no node other; see: kato node list
     ");
     insta::assert_snapshot!(config(&node, "get --realm eu fence docker/image"), @"
     exit: 0
     ---- stdout
     ours
     ---- stderr
-    WARNING: There is no realm eu; a micro cloud has none
+    WARNING: There is no realm eu; see: kato realm list
     ");
     insta::assert_snapshot!(config(&node, "get -f local"), @"
     exit: 0
