@@ -5,4 +5,5 @@ mod admission;
 mod backup;
 mod following;
 mod harness;
+mod leaving;
 mod rights;

@@ -5,10 +5,10 @@
 //! is not deleted while a node comes into it. Who may do it is the store's matter.
 
 mod error;
+mod naming;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 pub use self::error::{Error, Result};
+use self::naming::meant;
+pub use self::naming::{check_name, find_among};
 use super::record::{BY_ID, Record, by_id_key, by_key_key, by_name_key, default_realm};
 use super::report::state_prefix;
 use crate::config::{self, Name};
@@ -31,8 +33,6 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// How many keys of a node's state are taken away at once, and how often: of more than a node writes there is no end.
 const SWEEP: usize = 64;
 const SWEEPS: usize = 256;
-/// The fewest characters of an id that stand for it.
-const SHORTEST_ID: usize = 4;
 
 /// The nodes of a cluster.
 #[derive(Clone)]
@@ -260,50 +260,6 @@ impl Nodes {
     async fn done(&self, txn: Txn, attempt: &'static str) -> Result<bool> {
         let outcome = self.store.txn(txn).await.map_err(failed(attempt))?;
         Ok(matches!(outcome, Outcome::Done(_)))
-    }
-}
-
-/// The one of these nodes that is meant.
-pub fn find_among<'a>(nodes: &'a [Record], word: &str) -> Result<&'a Record> {
-    meant(nodes, word, Record::is_called)
-}
-
-/// A name that could be taken for another node's id or address is none.
-pub fn check_name(name: &Name) -> Result<()> {
-    let is = match name.as_str() {
-        text if text.parse::<IpAddr>().is_ok() => "an address",
-        text if text.parse::<Uuid>().is_ok() => "an id",
-        _ => return Ok(()),
-    };
-    let reason = format!("{name} cannot be the name of a node: it is {is}");
-    Err(Error::Refused { reason })
-}
-
-/// The one that is meant by its name, exactly, or by the beginning of its id.
-fn meant<'a>(nodes: &'a [Record], word: &str, exactly: fn(&Record, &str) -> bool) -> Result<&'a Record> {
-    // A name goes before all else: it is what people gave.
-    if let Some(named) = nodes.iter().find(|node| node.name.as_str() == word) {
-        return Ok(named);
-    }
-    let exact: Vec<&Record> = nodes.iter().filter(|node| exactly(node, word)).collect();
-    let begins = word.to_ascii_lowercase();
-    let short = |node: &&Record| begins.len() >= SHORTEST_ID && node.id.to_string().starts_with(&begins);
-    let meant = match exact.is_empty() {
-        true => nodes.iter().filter(short).collect(),
-        false => exact,
-    };
-    match meant.as_slice() {
-        [one] => Ok(one),
-        [] => {
-            let names = nodes.iter().map(|node| node.name.as_str());
-            let near = config::near(word, names).and_then(|name| Name::new(name).ok());
-            let word = word.to_owned();
-            Err(Error::NoNode { word, near })
-        }
-        several => Err(Error::Ambiguous {
-            word: word.to_owned(),
-            nodes: several.iter().map(|node| node.name.clone()).collect(),
-        }),
     }
 }
 
