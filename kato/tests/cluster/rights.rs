@@ -48,12 +48,13 @@ fn each_may_do_what_it_needs_and_nothing_else() {
         for prefix in ["secret/", "history/", "pairing/", "admin/", "", &others] {
             assert!(!reads(&store, prefix).await, "a node does not read {prefix:?}");
         }
-        assert!(
-            writes(&store, &format!("state/{own}/note")).await,
-            "a node writes its own state"
-        );
+        for key in ["alive", "report"] {
+            let key = format!("state/{own}/{key}");
+            assert!(writes(&store, &key).await, "a node writes {key}");
+        }
         let record = format!("node/by-id/{own}");
         let (state, order) = (format!("state/{other}/report"), format!("wanted/{own}/fence"));
+        let (note, more) = (format!("state/{own}/note"), format!("state/{own}/report2"));
         for key in [
             "config/cluster/fence/x",
             "secret/x",
@@ -63,6 +64,8 @@ fn each_may_do_what_it_needs_and_nothing_else() {
             &record,
             &state,
             &order,
+            &note,
+            &more,
         ] {
             assert!(!writes(&store, key).await, "a node does not write {key}");
         }

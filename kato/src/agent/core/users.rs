@@ -6,9 +6,11 @@
 use cluster::config::Name;
 use cluster::identity::{Fingerprint, Subject};
 use cluster::nodes::Record;
+use cluster::nodes::report::{alive_key, report_key};
 use cluster::pairing::Administrator;
+use cluster::process::orders_prefix;
 use cluster::store::Result;
-use cluster::store::etcd::admin::{Admin, Grant, Right};
+use cluster::store::etcd::admin::{Admin, Grant, Keys, Right};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -37,11 +39,13 @@ impl User {
     pub fn of_node(record: &Record) -> Option<Self> {
         let key: Fingerprint = record.fingerprint.parse().ok()?;
         let id = record.id;
-        let grant = |prefix: String, right| Grant { prefix, right };
-        let read = ["config/", "node/", "realm/", "state/"].map(|prefix| grant(prefix.to_owned(), Right::Read));
-        let mut grants = read.to_vec();
-        grants.push(grant(format!("wanted/{id}/"), Right::Read));
-        grants.push(grant(format!("state/{id}/"), Right::ReadWrite));
+        let reads = ["config/", "node/", "realm/", "state/"].map(str::to_owned);
+        let reads = reads.into_iter().chain([orders_prefix(id)]).map(Keys::Prefix);
+        // Key by key, for a node that writes without end is everybody's matter.
+        let writes = [alive_key(id), report_key(id)].map(Keys::One);
+        let grant = |right| move |keys| Grant { keys, right };
+        let reads = reads.map(grant(Right::Read));
+        let grants = reads.chain(writes.into_iter().map(grant(Right::Write))).collect();
         Some(User {
             name: Subject::Node { id }.common_name(&key)?,
             role: nodes_owner(id),
@@ -58,7 +62,7 @@ impl User {
             name: subject.common_name(&administrator.fingerprint)?,
             role: ADMINISTRATOR.to_owned(),
             grants: vec![Grant {
-                prefix: String::new(),
+                keys: Keys::Prefix(String::new()),
                 right: Right::ReadWrite,
             }],
         })
@@ -89,7 +93,7 @@ pub async fn let_in(admin: &Admin, user: &User) -> Result<()> {
     }
     let present = present.unwrap_or_default();
     for stale in present.iter().filter(|grant| !user.grants.contains(grant)) {
-        admin.revoke(&user.role, &stale.prefix).await?;
+        admin.revoke(&user.role, &stale.keys).await?;
     }
     for missing in user.grants.iter().filter(|grant| !present.contains(grant)) {
         admin.grant(&user.role, missing).await?;
@@ -222,13 +226,11 @@ mod tests {
         assert_eq!(User::of_node(&record), None);
         record.fingerprint = Fingerprint::of(b"key").to_string();
         let user = User::of_node(&record).unwrap();
-        let writes: Vec<&str> = user
-            .grants
-            .iter()
-            .filter(|grant| grant.right != Right::Read)
-            .map(|grant| grant.prefix.as_str())
-            .collect();
-        assert_eq!(writes, [format!("state/{}/", node.id)]);
+        let (reads, writes): (Vec<&Grant>, Vec<&Grant>) =
+            user.grants.iter().partition(|grant| grant.right == Right::Read);
+        let own = |key: &str| Keys::One(format!("state/{}/{key}", node.id));
+        let writes: Vec<&Keys> = writes.iter().map(|grant| &grant.keys).collect();
+        assert_eq!(writes, [&own("alive"), &own("report")]);
         for hidden in [
             "secret/x",
             "history/1",
@@ -236,10 +238,8 @@ mod tests {
             "admin/x",
             "wanted/other/fence",
         ] {
-            assert!(
-                !user.grants.iter().any(|grant| hidden.starts_with(&grant.prefix)),
-                "{hidden}"
-            );
+            let is_read = |grant: &&Grant| matches!(&grant.keys, Keys::Prefix(prefix) if hidden.starts_with(prefix));
+            assert!(!reads.iter().any(is_read), "{hidden}");
         }
     }
 

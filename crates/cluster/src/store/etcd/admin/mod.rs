@@ -22,7 +22,7 @@ mod users;
 pub use maintenance::{Alarm, AlarmKind, MemberStatus};
 pub use members::Member;
 pub use snapshot::{MAX_SNAPSHOT, check_snapshot};
-pub use users::{Grant, Right};
+pub use users::{Grant, Keys, Right};
 
 /// etcd's administration, over a store's connection.
 #[derive(Clone, Debug)]

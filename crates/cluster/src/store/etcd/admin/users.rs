@@ -15,12 +15,30 @@ pub enum Right {
     ReadWrite,
 }
 
-/// What a role may do to the keys that start with a prefix.
+/// Which keys a right is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Keys {
+    /// Those that start with this; all if it is empty.
+    Prefix(String),
+    /// This one alone. To read it, etcd is asked for a range: give the right to a prefix for that.
+    One(String),
+}
+
+/// What a role may do to some keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
-    /// All keys if it is empty.
-    pub prefix: String,
+    pub keys: Keys,
     pub right: Right,
+}
+
+impl Keys {
+    /// As etcd has them: a single key has no end.
+    fn bounds(&self) -> (Vec<u8>, Vec<u8>) {
+        match self {
+            Keys::Prefix(prefix) => bounds(prefix),
+            Keys::One(key) => (key.clone().into_bytes(), Vec::new()),
+        }
+    }
 }
 
 impl Admin {
@@ -104,7 +122,7 @@ impl Admin {
         Ok(asked.await?.roles().to_vec())
     }
 
-    /// What a role may do; `None` if there is no such role. What was not granted by prefix is left out.
+    /// What a role may do; `None` if there is no such role. What this version does not grant is left out.
     pub async fn grants(&self, role: &str) -> Result<Option<Vec<Grant>>> {
         let asked = self.ask("read a role", |mut client: Client| async move {
             client.role_get(role).await
@@ -116,7 +134,7 @@ impl Admin {
         }
     }
 
-    /// Let a role do something to the keys that start with a prefix, instead of what it could do to them before.
+    /// Let a role do something to these keys, instead of what it could do to the same keys before.
     pub async fn grant(&self, role: &str, grant: &Grant) -> Result<()> {
         let permission = permission(grant);
         let asked = self.ask("grant a permission", |mut client: Client| {
@@ -127,9 +145,9 @@ impl Admin {
         Ok(())
     }
 
-    /// Let a role no longer do anything to the keys that start with a prefix.
-    pub async fn revoke(&self, role: &str, prefix: &str) -> Result<()> {
-        let (from, to) = bounds(prefix);
+    /// Let a role no longer do anything to these keys, which were granted to it so.
+    pub async fn revoke(&self, role: &str, keys: &Keys) -> Result<()> {
+        let (from, to) = keys.bounds();
         let asked = self.ask("revoke a permission", |mut client: Client| {
             let (from, options) = (
                 from.clone(),
@@ -152,7 +170,7 @@ impl Admin {
 }
 
 fn permission(grant: &Grant) -> Permission {
-    let (from, to) = bounds(&grant.prefix);
+    let (from, to) = grant.keys.bounds();
     let kind = match grant.right {
         Right::Read => PermissionType::Read,
         Right::Write => PermissionType::Write,
@@ -168,9 +186,13 @@ fn grant_of(permission: &Permission) -> Option<Grant> {
         PermissionType::Readwrite => Right::ReadWrite,
     };
     let (from, to) = (permission.key(), permission.range_end());
-    let prefix = match from {
+    let text = match from {
         [0] => String::new(),
         from => String::from_utf8(from.to_vec()).ok()?,
     };
-    (bounds(&prefix).1 == to).then_some(Grant { prefix, right })
+    let keys = match to {
+        [] => Keys::One(text),
+        _ => Keys::Prefix(text),
+    };
+    (keys.bounds().1 == to).then_some(Grant { keys, right })
 }

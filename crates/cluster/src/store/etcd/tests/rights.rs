@@ -1,7 +1,7 @@
 //! Who may do what: users by certificate, roles by prefix, and certificates that change while a program runs.
 
 use super::*;
-use crate::store::etcd::admin::{Grant, Right};
+use crate::store::etcd::admin::{Grant, Keys, Right};
 use crate::store::etcd::{Credentials, Endpoints, EtcdStore};
 use crate::store::{Error, Page};
 
@@ -18,8 +18,8 @@ async fn guarded() -> Server {
         admin.grant_role("root", "root").await.unwrap();
         admin.add_role("reading").await.unwrap();
         for (prefix, right) in [("open/", Right::Read), ("open/mine/", Right::ReadWrite)] {
-            let prefix = prefix.to_owned();
-            admin.grant("reading", &Grant { prefix, right }).await.unwrap();
+            let keys = Keys::Prefix(prefix.to_owned());
+            admin.grant("reading", &Grant { keys, right }).await.unwrap();
         }
         admin.grant_role("reader", "reading").await.unwrap();
         admin.enable_auth().await.unwrap();
@@ -65,10 +65,33 @@ async fn a_user_does_what_its_roles_allow_and_is_told_at_once_of_the_rest() {
 
     // Rights change while connections are open.
     let admin = root.admin();
-    admin.revoke("reading", "open/").await.unwrap();
+    admin
+        .revoke("reading", &Keys::Prefix("open/".to_owned()))
+        .await
+        .unwrap();
     assert!(is_denied(reader.get("open/a").await));
     admin.delete_user("reader").await.unwrap();
     assert!(is_denied(reader.get("open/mine/a").await));
+}
+
+#[tokio::test]
+async fn a_right_to_one_key_is_for_no_other_that_starts_with_it() {
+    let server = guarded().await;
+    let (admin, reader) = (server.store().admin(), server.store_as("reader"));
+    let one = Grant {
+        keys: Keys::One("open/one".to_owned()),
+        right: Right::Write,
+    };
+    admin.grant("reading", &one).await.unwrap();
+    assert!(admin.grants("reading").await.unwrap().unwrap().contains(&one));
+    put(&reader, "open/one", "1").await;
+    assert_eq!(number(&reader, "open/one").await.0, 1);
+    assert!(is_denied(reader.txn(Txn::new().put("open/one/more", "1")).await));
+    reader.txn(Txn::new().delete("open/one")).await.unwrap();
+    for _ in 0..2 {
+        admin.revoke("reading", &one.keys).await.unwrap();
+    }
+    assert!(is_denied(reader.txn(Txn::new().put("open/one", "2")).await));
 }
 
 #[tokio::test]
@@ -83,15 +106,15 @@ async fn users_and_roles_are_read_as_they_were_made() {
     );
     assert_eq!(admin.user_roles("nobody").await.unwrap(), None);
     let everything = Grant {
-        prefix: String::new(),
+        keys: Keys::Prefix(String::new()),
         right: Right::ReadWrite,
     };
     admin.grant("reading", &everything).await.unwrap();
     let grants = admin.grants("reading").await.unwrap().unwrap();
     assert_eq!(grants.len(), 3);
     assert!(grants.contains(&everything));
-    admin.revoke("reading", "").await.unwrap();
-    admin.revoke("reading", "").await.unwrap();
+    admin.revoke("reading", &everything.keys).await.unwrap();
+    admin.revoke("reading", &everything.keys).await.unwrap();
     assert_eq!(admin.grants("reading").await.unwrap().unwrap().len(), 2);
     for _ in 0..2 {
         admin.revoke_role("reader", "reading").await.unwrap();
