@@ -21,7 +21,6 @@ use cluster::nodes::{Access, Kind, NodeFile, Paths, Role, open_tree};
 use cluster::pairing::Asks;
 use cluster::store;
 use cluster::store::etcd::EndpointsFile;
-use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -30,6 +29,7 @@ pub use self::standing::{Place, Standing};
 use super::core::authority::{is_due, write};
 use super::core::reconciler::ENDPOINTS;
 use super::core::wire::{Join, Joined};
+use super::desk::Desk;
 use crate::addresses;
 use crate::error::{Error, Result, chain};
 
@@ -47,8 +47,9 @@ pub fn token_file(paths: &Paths) -> std::path::PathBuf {
     paths.pki().join("join-token")
 }
 
-/// Keep this node in its cluster, for ever; `show` is told how it stands.
-pub async fn keep(paths: &Paths, node: &NodeFile, show: &watch::Sender<Option<Standing>>) {
+/// Keep this node in its cluster, for ever; the `desk` is told how it stands.
+pub async fn keep(paths: &Paths, node: &NodeFile, desk: &Desk) {
+    let show = &desk.standing;
     let (Kind::Cluster, Some(membership)) = (node.kind, &node.cluster) else {
         return std::future::pending().await;
     };
@@ -71,7 +72,7 @@ pub async fn keep(paths: &Paths, node: &NodeFile, show: &watch::Sender<Option<St
         let place = show.borrow().as_ref().map(|standing| standing.place);
         wait = match place {
             Some(Place::Member) => {
-                let stayed = stay(paths).await;
+                let stayed = stay(paths, desk).await;
                 is_out = stayed == Stayed::Out;
                 match stayed {
                     Stayed::NotAtAll => longer(wait).await,
@@ -173,14 +174,14 @@ enum Stayed {
 }
 
 /// The node is in: until it has something to ask, keep what else a member needs.
-async fn stay(paths: &Paths) -> Stayed {
+async fn stay(paths: &Paths, desk: &Desk) -> Stayed {
     let pki = Pki::new(paths.pki());
     let Ok(key) = Key::load(&pki.node_key()) else {
         return Stayed::NotAtAll;
     };
     let mut looks = 0;
     while !is_due(&pki.node_certificate(), &key.fingerprint()) {
-        if let Err(error) = member::keep(paths, &key).await {
+        if let Err(error) = member::keep(paths, &key, desk).await {
             warn!(error = %chain(&error), "this node could not do its part in the config store");
         }
         looks += 1;
