@@ -459,7 +459,7 @@ fn real_entry(directory: &Path) -> Entry {
     let program = directory.join("program");
     std::fs::write(
         &program,
-        "#!/bin/sh\ntouch \"$1\"\necho started\nexec tail -f /dev/null\n",
+        "#!/bin/sh\necho started\ntouch \"$1\"\nexec tail -f /dev/null\n",
     )
     .unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -34,11 +34,7 @@ pub fn program(name: &str) -> PathBuf {
 /// The daemon with fault points, which has a place of its own; `./test faults` builds it.
 pub fn program_with_faults() -> PathBuf {
     let path = target_dir().with_file_name("faults").join("fence");
-    assert!(
-        path.exists(),
-        "there is no {}: tests/faults/build",
-        path.display()
-    );
+    assert!(path.exists(), "there is no {}: tests/faults/build", path.display());
     path
 }
 
