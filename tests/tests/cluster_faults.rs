@@ -12,7 +12,7 @@ const BOUND: Duration = Duration::from_secs(20);
 /// The old kato's nodes did not find back to a core that was gone for longer.
 const OLD_BOUND: Duration = Duration::from_secs(90);
 
-/// A container that counts the seconds it lives, on both DEAs.
+/// A container of the base image, started, on both DEAs.
 fn start_apps(cluster: &Cluster) {
     for dea in cluster.deas() {
         dea.kato(&["container", "create", "--start", "--handle", "app"]).ok();

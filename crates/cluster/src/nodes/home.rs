@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Kind, NodeFile, Paths};
-use crate::identity::{self, Credential};
+use crate::identity::{self, Credential, Pki};
 use crate::store::etcd::{Credentials, Endpoints, EtcdStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Error, Result, Store};
@@ -44,11 +44,11 @@ pub fn lazy_tree(paths: &Paths, node: &NodeFile) -> Arc<dyn Store> {
 
 /// The config store of a cluster's node, with the node's own rights.
 pub fn node_store(paths: &Paths) -> EtcdStore {
-    let pki = paths.pki();
+    let pki = Pki::new(paths.pki());
     let credentials = Credentials {
-        ca: pki.join("ca.crt").into(),
-        certificate: pki.join("node.crt").into(),
-        key: pki.join("node.key").into(),
+        ca: pki.ca().into(),
+        certificate: pki.node_certificate().into(),
+        key: pki.node_key().into(),
     };
     EtcdStore::new(Endpoints::File(paths.endpoints_file()), Some(credentials))
 }
