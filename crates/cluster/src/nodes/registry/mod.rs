@@ -82,12 +82,13 @@ impl Nodes {
     pub async fn add_with(&self, record: &Record, also: &Txn) -> Result<()> {
         check_name(&record.name)?;
         for tried in 0..TRIES {
+            // First, since a node that is there has its name as well, and is not in its own way.
+            if self.get(record.id).await?.is_some() {
+                return Err(Error::IdTaken { id: record.id });
+            }
             if let Some(taken) = self.holder(&record.name).await? {
                 let name = record.name.clone();
                 return Err(Error::NameTaken { name, id: taken });
-            }
-            if self.get(record.id).await?.is_some() {
-                return Err(Error::IdTaken { id: record.id });
             }
             let txn = put_record(Txn::new().when(by_name_key(&record.name), 0), record, 0)?;
             let txn = self.with_key(txn, record).await?;

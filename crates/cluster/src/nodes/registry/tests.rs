@@ -70,6 +70,8 @@ async fn names_and_ids_stay_unique_whoever_asks_at_once() {
             ..there.clone()
         };
         assert!(matches!(nodes.add(&same).await, Err(Error::IdTaken { .. })));
+        // Who is there already is not in its own way by its name.
+        assert!(matches!(nodes.add(&there).await, Err(Error::IdTaken { .. })));
         nodes.add(&record(3, "three")).await.unwrap();
         let rename = nodes.change(Uuid::from_u128(3), |node| {
             node.name = name("one");
