@@ -8,6 +8,7 @@
 //! * [`realms`] has the groups of nodes that share values.
 //! * [`pairing`] lets nodes in and out.
 //! * [`process`] has the rules of processes and roles, how their states are told, and orders to them.
+//! * [`rates`] counts how often somebody asks.
 //! * [`service`] tells whoever started a daemon how it is.
 //!
 //! Nothing here starts a program or talks to an engine, and no type of a wrapped library crosses the boundary. The
@@ -19,6 +20,7 @@ pub mod identity;
 pub mod nodes;
 pub mod pairing;
 pub mod process;
+pub mod rates;
 pub mod realms;
 pub mod service;
 pub mod store;

@@ -10,6 +10,7 @@
 //! | [`worker`] | keeps one process as it is wanted; [`external`] only looks at one |
 //! | [`supervisor`] | all of them: orders and their effect; [`processes`] has those that are looked after, [`rogues`] those that no role wants |
 //! | [`member`] | the node in its cluster: says how it is, does what is wanted of it from elsewhere |
+//! | [`gateway`] | stands before the node's member of the config store |
 //! | [`joining`] | asks the core to be let in, renews certificates; [`core`] is the core's side of it |
 //! | [`memory`] | what is wanted and what runs, on disk |
 //! | [`process_control`] | starting, watching and ending processes |
@@ -27,6 +28,7 @@ mod error;
 mod external;
 #[cfg(test)]
 mod fixture_tests;
+pub mod gateway;
 pub mod glance;
 pub mod joining;
 mod lock;
@@ -101,6 +103,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
         () = server::serve(listener, Arc::clone(&desk), answers.clone()) => {}
         () = logs::keep_small(logs) => {}
         () = member.run() => {}
+        () = gateway::serve(paths) => {}
         () = core::serve(paths, &cluster_node) => {}
         () = joining::keep(paths, &cluster_node, &joining_desk) => {}
         () = service::stay_alive() => {}

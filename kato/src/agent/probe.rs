@@ -1,18 +1,17 @@
 //! How the agent learns whether a process is ready: it asks the process itself.
 
-use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster::files;
-use cluster::identity::Pki;
 use cluster::nodes::Paths;
 use cluster::store::Store;
-use cluster::store::etcd::{Credentials, Endpoints, EtcdStore};
+use tokio::net::TcpStream;
 
 use super::core::reconciler::ENDPOINTS;
-use super::joining::etcd::Settings;
+use super::joining::etcd::{Settings, own_store};
 use crate::docker_api;
 use crate::error::chain;
 use crate::fence_api;
@@ -106,7 +105,7 @@ impl Probe for DockerProbe {
     }
 }
 
-/// etcd is ready when it gives an answer that a majority of the members agrees on.
+/// etcd is ready when it gives an answer that a majority of the members agrees on, and its gateway is open.
 pub struct ConfigProbe {
     paths: Paths,
 }
@@ -117,40 +116,30 @@ impl ConfigProbe {
         ConfigProbe { paths: paths.clone() }
     }
 
-    /// The member of this node, as whoever this node is.
-    fn store(&self) -> Result<EtcdStore, String> {
-        let settings = Settings::load(&self.paths).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => NO_MEMBER.to_owned(),
-            _ => format!("etcd's settings cannot be read: {error}"),
-        })?;
-        let endpoint = settings
-            .local_endpoint()
-            .ok_or("etcd's settings do not say where it answers")?;
-        let pki = Pki::new(self.paths.pki());
-        let (certificate, key) = match pki.root_certificate().exists() {
-            true => (pki.root_certificate(), pki.root_key()),
-            false => (pki.node_certificate(), pki.node_key()),
+    /// Why nobody else can ask this member, where that is so.
+    async fn closed_gateway(&self) -> Option<String> {
+        let at = Settings::load(&self.paths).ok()?.address()?;
+        let here: IpAddr = match at {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
-        let credentials = Credentials {
-            ca: pki.ca().into(),
-            certificate: certificate.into(),
-            key: key.into(),
-        };
-        Ok(EtcdStore::new(Endpoints::Given(vec![endpoint]), Some(credentials)))
+        let opened = TcpStream::connect((here, at.port())).await;
+        opened.err().map(|error| format!("its gateway is not open: {error}"))
     }
 }
 
 #[async_trait]
 impl Probe for ConfigProbe {
     async fn ask(&self) -> Answer {
-        let problem = match self.store() {
-            Ok(store) => match store.get(ENDPOINTS).await {
-                Ok(_) => String::new(),
-                Err(error) => chain(&error),
-            },
-            Err(problem) => problem,
+        let problem = match (self.missing(), own_store(&self.paths).get(ENDPOINTS).await) {
+            (Some(missing), _) => Some(missing.to_owned()),
+            (None, Ok(_)) => self.closed_gateway().await,
+            (None, Err(error)) => Some(chain(&error)),
         };
-        Answer { problem, pid: None }
+        Answer {
+            problem: problem.unwrap_or_default(),
+            pid: None,
+        }
     }
 
     fn missing(&self) -> Option<&'static str> {

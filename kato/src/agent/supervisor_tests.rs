@@ -96,6 +96,7 @@ impl Node {
             program: program.into(),
             args: Vec::new(),
             log: log.clone(),
+            place: None,
         });
         Entry {
             process,
@@ -470,6 +471,7 @@ fn real_entry(directory: &Path) -> Entry {
         program,
         args: vec![ready.clone().into()],
         log: log.clone(),
+        place: None,
     };
     Entry {
         process: Process::Fence,

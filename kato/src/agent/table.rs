@@ -9,9 +9,9 @@ use cluster::files;
 use cluster::nodes::{NodeFile, Paths};
 use cluster::process::{self, Process};
 
-use super::joining::etcd::Settings;
+use super::joining::etcd::{self, Settings};
 use super::probe::{ConfigProbe, DockerProbe, FenceProbe, Probe};
-use super::process_control::{Launch, systemd};
+use super::process_control::{Launch, Place, systemd};
 use crate::{docker_api, fence_api};
 
 /// Where an administrator's programs may be although the PATH does not say so.
@@ -67,7 +67,7 @@ fn entry(process: Process, paths: &Paths, node: &NodeFile) -> Option<Entry> {
     let (launch, probe): (Option<Launch>, Arc<dyn Probe>) = match process {
         // The agent does not look after itself.
         Process::Agent => return None,
-        Process::Config => (Some(etcd(paths, log.clone())), Arc::new(ConfigProbe::new(paths))),
+        Process::Config => (Some(member(paths, log.clone())), Arc::new(ConfigProbe::new(paths))),
         Process::Docker => {
             let engine = docker_api::Engine::new(&node.docker.socket, DockerProbe::BOUND);
             let pid_file = node.docker.managed.then(|| docker_pid_file(paths));
@@ -87,7 +87,7 @@ fn entry(process: Process, paths: &Paths, node: &NodeFile) -> Option<Entry> {
     })
 }
 
-fn etcd(paths: &Paths, log: PathBuf) -> Launch {
+fn member(paths: &Paths, log: PathBuf) -> Launch {
     let mut settings = OsString::from("--config-file=");
     settings.push(Settings::file(paths));
     Launch {
@@ -96,6 +96,10 @@ fn etcd(paths: &Paths, log: PathBuf) -> Launch {
         program: installed("etcd").unwrap_or_else(|| "etcd".into()),
         args: vec![settings],
         log,
+        place: Some(Place {
+            directory: paths.etcd(),
+            socket: etcd::socket(paths),
+        }),
     }
 }
 
@@ -111,6 +115,7 @@ fn fence(paths: &Paths, log: PathBuf) -> Launch {
         program: program.unwrap_or_else(|| "fence".into()),
         args,
         log,
+        place: None,
     }
 }
 
@@ -145,6 +150,7 @@ fn dockerd(paths: &Paths, node: &NodeFile, log: PathBuf) -> Launch {
         program: installed("dockerd").unwrap_or_else(|| "dockerd".into()),
         args,
         log,
+        place: None,
     }
 }
 

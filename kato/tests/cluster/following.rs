@@ -1,4 +1,4 @@
-//! The config store's users follow the records whatever state either is in, and who was put out is cut off in the end.
+//! Who may use the config store follows the records whatever state they are in, at once and at every member.
 
 use std::time::Duration;
 
@@ -28,44 +28,62 @@ fn one_record_that_cannot_be_read_keeps_nobody_else_in_and_puts_nobody_out() {
     let spoil = Txn::new().put("admin/alice", "{").put("node/by-id/junk", "{");
     runtime.block_on(root(&core).txn(spoil)).expect("records are spoilt");
     core.done(&["admin", "revoke", "bob"]);
-    let is_there = |name: &str| {
-        let users = runtime.block_on(root(&core).admin().users()).ok();
-        users.map(|users| users.iter().any(|user| user.starts_with(&format!("admin-{name}-"))))
+    until("who was revoked is out", || get(&bob).is_err());
+    assert!(get(&alice).is_ok(), "whose record is spoilt stays in");
+}
+
+#[test]
+fn what_is_open_ends_with_the_record_and_nothing_else_does() {
+    let core = Node::core();
+    let [out, stays] = ["out", "stays"].map(|name| Node::attached(name, &core));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let watched = |node: &Node| {
+        runtime
+            .block_on(node.store(&core).watch("config/", 0))
+            .expect("a watch")
     };
-    until("who was revoked is out", || is_there("bob") == Some(false));
-    until("the store answers again", || get(&alice).is_ok());
-    assert_eq!(is_there("alice"), Some(true));
+    let (mut ends, mut goes_on) = (watched(&out), watched(&stays));
+    core.done(&["node", "unpair", "out"]);
+    runtime.block_on(async {
+        let ended = timeout(Duration::from_secs(30), async { while ends.next().await.is_ok() {} });
+        ended.await.expect("what is open ends");
+    });
+    core.done(&["config", "set", "fence", "max_containers", "7"]);
+    runtime.block_on(async {
+        let seen = timeout(Duration::from_secs(30), goes_on.next()).await;
+        seen.expect("the change arrives").expect("the watch goes on");
+    });
+    assert!(runtime.block_on(out.store(&core).get("node/endpoints")).is_err());
 }
 
 #[test]
-fn a_user_that_was_half_made_is_made_whole() {
+fn etcd_itself_is_reached_by_root_of_its_machine_alone() {
+    use std::os::unix::fs::PermissionsExt;
     let core = Node::core();
-    let node = Node::attached("edge", &core);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (store, role) = (node.store(&core), format!("node-{}", node.file().id));
-    runtime.block_on(async {
-        store.get("node/endpoints").await.expect("the node is in");
-        let admin = root(&core).admin();
-        let users = admin.users().await.expect("users");
-        let user = users.iter().find(|user| user.starts_with(&role)).expect("a user");
-        admin.revoke_role(user, &role).await.expect("the role is taken away");
-    });
-    until("the node is in again", || {
-        runtime.block_on(store.get("node/endpoints")).is_ok()
-    });
+    let directory = core.paths().etcd();
+    assert!(directory.join("etcd:0").exists(), "etcd is at its socket");
+    let mode = std::fs::metadata(&directory).expect("a directory").permissions().mode();
+    assert_eq!(mode & 0o077, 0, "the directory is root's alone");
+    let settings = std::fs::read_to_string(directory.join("etcd.yml")).expect("settings");
+    let listens = settings.lines().find(|line| line.starts_with("listen-client-urls"));
+    assert_eq!(listens, Some("listen-client-urls: unix://etcd:0"));
 }
 
 #[test]
-fn a_cut_that_broke_off_is_made_up_for() {
+fn a_member_that_was_killed_comes_back_at_its_socket() {
     let core = Node::core();
-    let mark = core.paths().pki().join("cut-needed");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let store = root(&core);
-        let mut watch = store.watch("nothing/", 0).await.expect("a watch");
-        std::fs::write(&mark, "").expect("a mark");
-        let ended = timeout(Duration::from_secs(60), watch.next()).await;
-        assert!(ended.expect("what is open ends").is_err());
+    let pid = core.json(&["process", "list", "-j"]);
+    let config = pid
+        .as_array()
+        .and_then(|all| all.iter().find(|one| one["process"] == "config"));
+    let pid = config.and_then(|one| one["pid"].as_i64()).expect("etcd runs");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it is killed");
+    until("the store answers again", || {
+        core.kato(&["config", "get", "fence", "docker/image"]).status.success()
+            && core
+                .kato(&["config", "set", "fence", "max_containers", "9"])
+                .status
+                .success()
     });
-    until("it is done", || !mark.exists());
 }

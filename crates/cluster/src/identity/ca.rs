@@ -30,7 +30,7 @@ pub enum Subject {
     Node { id: Uuid },
     /// An administrator, as a client of the config store.
     Administrator { name: Name },
-    /// The core itself, for users and members of the config store.
+    /// The core itself, for the members of the config store and all that it has.
     Root,
     /// A member of the config store towards its clients, reached at these addresses.
     Config { addresses: Vec<IpAddr> },
@@ -41,8 +41,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The common name of the certificate for a key, which is the name of the config store's user. A name given once more
-    /// to another key is another user, so that a key that was cut off never gets in again.
+    /// The common name of the certificate for a key, by which the config store's gateway knows its guest. A name given once more
+    /// to another key is another guest, so that a key that was cut off never gets in again.
     pub fn common_name(&self, key: &Fingerprint) -> Option<String> {
         match self {
             Subject::Node { id } => Some(format!("node-{id}-{}", key.short())),
@@ -73,9 +73,9 @@ impl Subject {
         use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
         match self {
             Subject::Node { .. } | Subject::Administrator { .. } | Subject::Root => vec![ClientAuth],
-            // A member of etcd is its own client, too.
-            Subject::Config { .. } | Subject::ConfigPeer { .. } => vec![ServerAuth, ClientAuth],
-            Subject::Door { .. } => vec![ServerAuth],
+            // Members are each other's clients.
+            Subject::ConfigPeer { .. } => vec![ServerAuth, ClientAuth],
+            Subject::Config { .. } | Subject::Door { .. } => vec![ServerAuth],
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What a certificate says of itself: for whom, until when, and when it is to be renewed. Whether it is genuine is
-//! checked where connections are made, in [`super::tls`] and by the config store.
+//! checked where connections are made, in [`super::tls`].
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,12 +27,16 @@ pub struct Certificate {
 impl Certificate {
     /// Read one.
     pub fn from_pem(pem: &str) -> Result<Self> {
+        Self::from_der(&der(pem, "CERTIFICATE")?)
+    }
+
+    /// Read one that is not in PEM.
+    pub fn from_der(der: &[u8]) -> Result<Self> {
         let malformed = |reason: String| Error::Malformed {
             what: "CERTIFICATE",
             reason,
         };
-        let der = der(pem, "CERTIFICATE")?;
-        let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| malformed(error.to_string()))?;
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|error| malformed(error.to_string()))?;
         let time = |seconds| Timestamp::from_second(seconds).map_err(|error| malformed(error.to_string()));
         let name = parsed.subject().iter_common_name().next();
         Ok(Certificate {

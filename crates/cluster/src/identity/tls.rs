@@ -6,30 +6,56 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
 use super::{Error, Key, Result, der};
 
 /// Whoever has this shows a certificate, and asks for none: who asks proves itself otherwise.
 pub fn server(certificate: &str, key: &Key) -> Result<ServerConfig> {
-    let chain = vec![CertificateDer::from(der(certificate, "CERTIFICATE")?)];
-    let key = PrivateKeyDer::try_from(key.pair.serialize_der()).map_err(|reason| Error::Failed {
-        attempt: "use a private key",
-        source: reason.into(),
-    })?;
+    let (chain, key) = shown(certificate, key)?;
     ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(failed("prepare a server's TLS"))
 }
 
-/// Whoever has this believes servers whose certificate this CA (PEM) signed, and only those.
-pub fn client(ca: &str) -> Result<ClientConfig> {
+/// Whoever has this shows a certificate, and talks HTTP/2 to those alone who show one that this CA (PEM) signed.
+pub fn server_of_guests(certificate: &str, key: &Key, ca: &str) -> Result<ServerConfig> {
+    let (chain, key) = shown(certificate, key)?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca)?, provider()).build();
+    let verifier = verifier.map_err(|source| Error::Failed {
+        attempt: "use the cluster's CA",
+        source: Box::new(source),
+    })?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key))
+        .map_err(failed("prepare a server's TLS"))?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn shown(certificate: &str, key: &Key) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain = vec![CertificateDer::from(der(certificate, "CERTIFICATE")?)];
+    let key = PrivateKeyDer::try_from(key.pair.serialize_der()).map_err(|reason| Error::Failed {
+        attempt: "use a private key",
+        source: reason.into(),
+    })?;
+    Ok((chain, key))
+}
+
+fn roots(ca: &str) -> Result<Arc<RootCertStore>> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from(der(ca, "CERTIFICATE")?))
         .map_err(failed("use the cluster's CA"))?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    Ok(Arc::new(roots))
+}
+
+/// Whoever has this believes servers whose certificate this CA (PEM) signed, and only those.
+pub fn client(ca: &str) -> Result<ClientConfig> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots(ca)?, provider()).build();
     let verifier = verifier.map_err(|source| Error::Failed {
         attempt: "use the cluster's CA",
         source: Box::new(source),

@@ -22,9 +22,6 @@ use crate::error::{Result, chain};
 /// What the config store has to do for a node. The real one is etcd's administration.
 #[async_trait]
 pub trait Admission: Send + Sync + 'static {
-    /// Let the holder of the node's certificate, the user `user`, use the store.
-    async fn let_in(&self, node: &Record, user: &str) -> Result<()>;
-
     /// Make the node a member, reached by the others at `peer_url`; all members as `name=url`, separated by commas.
     async fn add_member(&self, id: Uuid, peer_url: &str) -> Result<String>;
 
@@ -90,9 +87,6 @@ impl CoreDesk {
 
     async fn joined(&self, record: Record, request: &Request) -> Answered {
         let subject = Subject::Node { id: record.id };
-        let user = subject.common_name(&request.fingerprint()).unwrap_or_default();
-        // First, so that the certificate is good for something as soon as the node has it.
-        self.admission.let_in(&record, &user).await.map_err(unavailable)?;
         let lifetime = lifetime(&self.store, &self.name).await;
         let certificate = self.ca.sign(request, &subject, lifetime).map_err(failed)?;
         let endpoints = self.admission.endpoints().await.map_err(unavailable)?;

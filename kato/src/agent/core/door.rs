@@ -3,13 +3,13 @@
 //! Whoever can reach the port may knock. A connection, a question and an answer each have their time and size; an address
 //! has its pace; all together are so many and no more. TLS shows who the core is; who asks proves itself in its question.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cluster::rates::{Counts, Rate, Rates};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -24,7 +24,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use super::rates::{Rate, Rates};
 use super::wire::{MAX_QUESTION, Refused};
 
 /// How many connections may be open at once, and how many of one address.
@@ -82,8 +81,7 @@ impl Reply {
 /// What all connections share.
 struct Door {
     desk: Arc<dyn Desk>,
-    rates: Mutex<Rates>,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    rates: Mutex<Rates<IpAddr>>,
 }
 
 /// Answer until dropped. `tls` may change at any time; new connections have the newest.
@@ -91,8 +89,8 @@ pub async fn serve(listener: TcpListener, tls: watch::Receiver<Arc<ServerConfig>
     let door = Arc::new(Door {
         desk,
         rates: Mutex::new(Rates::new(RATE)),
-        open: Mutex::default(),
     });
+    let open = Counts::new(MAX_OPEN_OF_ONE);
     let permits = Arc::new(Semaphore::new(MAX_OPEN));
     // Ends with the door, and the connections with it.
     let mut connections = tokio::task::JoinSet::new();
@@ -104,15 +102,19 @@ pub async fn serve(listener: TcpListener, tls: watch::Receiver<Arc<ServerConfig>
         };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Some(guest) = Guest::enter(&door, peer) else {
+                let Some(entered) = open.enter(peer.ip()) else {
                     continue;
+                };
+                let guest = Guest {
+                    door: Arc::clone(&door),
+                    peer,
                 };
                 let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
                 connections.spawn(async move {
                     if timeout(CONNECTION, talk(stream, acceptor, &guest)).await.is_err() {
                         debug!(%peer, "a connection took too long");
                     }
-                    drop((guest, permit));
+                    drop((entered, permit));
                 });
             }
             Err(error) => {
@@ -141,27 +143,13 @@ async fn talk(stream: TcpStream, acceptor: TlsAcceptor, guest: &Guest) {
     }
 }
 
-/// One connection, counted while it is open.
+/// One connection.
 struct Guest {
     door: Arc<Door>,
     peer: SocketAddr,
 }
 
 impl Guest {
-    /// Let it in, unless too many of its address are.
-    fn enter(door: &Arc<Door>, peer: SocketAddr) -> Option<Self> {
-        let mut open = locked(&door.open);
-        let count = open.entry(peer.ip()).or_insert(0);
-        if *count >= MAX_OPEN_OF_ONE {
-            return None;
-        }
-        *count += 1;
-        Some(Guest {
-            door: Arc::clone(door),
-            peer,
-        })
-    }
-
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let may_ask = locked(&self.door.rates).may_ask(self.peer.ip(), Instant::now());
         let reply = match may_ask {
@@ -191,18 +179,6 @@ impl Guest {
                 Reply::refused(StatusCode::BAD_REQUEST, reason)
             }
             Err(_) => Reply::refused(StatusCode::REQUEST_TIMEOUT, "the question took too long"),
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut open = locked(&self.door.open);
-        if let Some(count) = open.get_mut(&self.peer.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.peer.ip());
-            }
         }
     }
 }

@@ -9,7 +9,7 @@ use cluster::store::etcd::admin::{Admin, Member};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::records::Records;
+use crate::agent::gateway::records::Records;
 use crate::error::chain;
 
 /// Make a node a member, or find that it is one: all members, as etcd's setting `initial-cluster` wants it.

@@ -2,28 +2,21 @@
 //!
 //! | module | its job |
 //! | --- | --- |
-//! | [`door`], [`rates`] | take connections of nodes, within bounds |
+//! | [`door`] | takes connections of nodes, within bounds |
 //! | [`desk`], [`wire`] | answer them: certificates for those who are paired |
-//! | [`records`] | who is to be in the config store, as nodes' and administrators' records say |
-//! | [`users`] | the config store's users follow the records |
-//! | [`cut`] | what those who were put out have open ends |
-//! | [`members`] | its members follow the roles |
+//! | [`members`] | the config store's members follow the roles |
 //! | [`maintenance`] | it is kept in good order |
 //! | [`authority`] | the CAs, and what the core signs for itself |
 //! | [`reconciler`] | does all of these again and again, and when records change |
 //!
-//! The state is the config store's, but for the mark that a cut is due; here is none. All of it can be done twice, and begins anew after a crash.
+//! The state is the config store's; here is none. Who may do what there is the matter of the [`super::gateway`]. All of it can be done twice, and begins anew after a crash.
 
 pub mod authority;
-mod cut;
 pub mod desk;
 pub mod door;
 pub mod maintenance;
 pub mod members;
-mod rates;
 pub mod reconciler;
-mod records;
-pub mod users;
 pub mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -32,7 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster::identity::{Address, Key, Pki, tls};
-use cluster::nodes::{Membership, NodeFile, Paths, Record, Role};
+use cluster::nodes::{Membership, NodeFile, Paths, Role};
 use cluster::store::Store;
 use cluster::store::etcd::admin::Admin;
 use cluster::store::etcd::{Credentials, Endpoints, EtcdStore};
@@ -115,18 +108,12 @@ fn door_tls(pki: &Pki) -> Result<Arc<ServerConfig>> {
 
 /// etcd's administration, as the desk needs it.
 pub struct EtcdAdmission {
-    /// With the rights of `root`.
+    /// With all rights.
     pub admin: Admin,
 }
 
 #[async_trait]
 impl Admission for EtcdAdmission {
-    async fn let_in(&self, node: &Record, _: &str) -> Result<()> {
-        let user = users::User::of_node(node).ok_or_else(|| Error::failed("the node's record names no key"))?;
-        let done = users::let_in(&self.admin, &user).await;
-        done.map_err(|error| Error::unreachable("could not let the node use the config store").because(error))
-    }
-
     async fn add_member(&self, id: Uuid, peer_url: &str) -> Result<String> {
         let added = members::add(&self.admin, id, peer_url).await;
         added.map_err(|error| Error::unreachable("could not add a member of the config store").because(error))

@@ -1,5 +1,5 @@
-//! Does what the core has to do again and again: users, members, endpoints, maintenance, its own certificates. At once
-//! when a record of a node or an administrator changes, and otherwise every so often.
+//! Does what the core has to do again and again: members, endpoints, maintenance, its own certificates. At once
+//! when a record of a node changes, and otherwise every so often.
 //!
 //! A step that fails is told of and done again soon; it keeps none of the others from being done.
 
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::identity::Pki;
+use cluster::nodes::record::BY_ID;
 use cluster::nodes::{NodeFile, Paths};
 use cluster::store::etcd::admin::Admin;
 use cluster::store::etcd::{EndpointsFile, EtcdStore};
@@ -17,10 +18,9 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::authority::Authority;
-use super::cut::{self, Mark};
-use super::records::Records;
-use super::{desk, door_tls, maintenance, members, users};
+use super::{desk, door_tls, maintenance, members};
 use crate::addresses;
+use crate::agent::gateway::records::Records;
 use crate::error::{Error, Result, chain};
 
 /// Where all nodes find the store's endpoints.
@@ -48,7 +48,7 @@ pub async fn run(
             door.send_replace(door_tls(&pki)?);
         }
         let seen = revision(&store).await;
-        let done = round(paths, node, &etcd, &admin, number.is_multiple_of(DEFRAGMENT)).await;
+        let done = round(paths, &etcd, &admin, number.is_multiple_of(DEFRAGMENT)).await;
         if let Err(error) = &done {
             warn!(error = %chain(error), "the config store could not be put in order");
         }
@@ -88,18 +88,11 @@ async fn revision(store: &Arc<dyn Store>) -> store::Result<store::Revision> {
 
 /// Wait until a record changes, or the round's time is over.
 async fn changed(store: &Arc<dyn Store>, after: store::Revision) {
-    let one = async |prefix: &str| match store.watch(prefix, after).await {
-        Ok(mut watch) => {
-            // An error ends the wait as well: the next round reads everything anew.
-            let _ = watch.next().await;
-        }
-        Err(_) => sleep(AGAIN).await,
+    let Ok(mut watch) = store.watch(BY_ID, after).await else {
+        return sleep(AGAIN).await;
     };
-    tokio::select! {
-        () = one("node/by-id/") => {}
-        () = one("admin/") => {}
-        () = sleep(ROUND) => {}
-    }
+    // An error ends the wait as well: the next round reads everything anew.
+    let _ = timeout(ROUND, watch.next()).await;
 }
 
 /// When the next round is due.
@@ -110,25 +103,10 @@ enum Next {
     Soon,
 }
 
-async fn round(
-    paths: &Paths,
-    node: &NodeFile,
-    etcd: &EtcdStore,
-    admin: &Admin,
-    defragment: bool,
-) -> store::Result<Next> {
+async fn round(paths: &Paths, etcd: &EtcdStore, admin: &Admin, defragment: bool) -> store::Result<Next> {
     let store: Arc<dyn Store> = Arc::new(etcd.clone());
-    let present = users::Present::read(admin).await?;
-    let records = Records::read(store.as_ref()).await?;
+    let (records, _) = Records::read(store.as_ref()).await?;
     let mut steps = Steps::default();
-    let mark = Mark::of(paths);
-    let (is_due, out) = users::put_out(admin, &present, &records, &mark).await;
-    let are_out = steps.done("put out users", out).is_some();
-    if is_due && cut::cut(store.as_ref(), node, admin).await && are_out {
-        mark.clear();
-    }
-    steps.done("let in users", users::let_all_in(admin, &present, &records).await);
-    steps.done("take away roles", users::tidy(admin, &present, &records).await);
     steps.done("change members", members::follow(admin, &records).await);
     let members = admin.members().await?;
     let endpoints = members::endpoints(&members);
@@ -137,7 +115,7 @@ async fn round(
     if defragment {
         steps.done("defragment", maintenance::defragment(admin, &endpoints).await);
     }
-    let is_soon = steps.failed || mark.is_set() || members.iter().any(|member| member.is_learner);
+    let is_soon = steps.failed || members.iter().any(|member| member.is_learner);
     Ok(match is_soon {
         true => Next::Soon,
         false => Next::WhenChanged,
@@ -152,14 +130,12 @@ struct Steps {
 }
 
 impl Steps {
-    /// What came of a step, where it was done.
-    fn done<T>(&mut self, step: &'static str, result: store::Result<T>) -> Option<T> {
-        result
-            .inspect_err(|error| {
-                warn!(step, error = %chain(error), "the config store could not be put in order");
-                self.failed = true;
-            })
-            .ok()
+    /// What came of a step.
+    fn done(&mut self, step: &'static str, result: store::Result<()>) {
+        if let Err(error) = result {
+            warn!(step, error = %chain(&error), "the config store could not be put in order");
+            self.failed = true;
+        }
     }
 }
 

@@ -7,12 +7,13 @@ use cluster::config::Name;
 use cluster::nodes::Record;
 use cluster::nodes::record::BY_ID;
 use cluster::pairing::{ADMIN, Administrator};
-use cluster::store::{Entry, Page, Result, Store};
+use cluster::store::etcd::gateway::Guest;
+use cluster::store::{Entry, Page, Result, Revision, Store};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::users::{User, administrators_owner, nodes_owner};
+use super::guests::{administrators_owner, nodes_owner, of_administrator, of_node};
 
 /// Who is to be in.
 #[derive(Debug, Default)]
@@ -21,23 +22,24 @@ pub struct Records {
     pub nodes: Vec<Record>,
     /// The nodes whose records cannot.
     pub unknown: Vec<Uuid>,
-    /// The users of nodes and administrators whose records can be read.
-    pub users: Vec<User>,
-    /// Whose users stay as they are, since their records cannot be read: as [`nodes_owner`] and [`administrators_owner`] name them.
+    /// What the nodes and administrators may do whose records can be read.
+    pub guests: Vec<Guest>,
+    /// Whose guests stay as they are, since their records cannot be read: as [`nodes_owner`] and [`administrators_owner`] name them.
     pub kept: Vec<String>,
 }
 
 impl Records {
-    /// Those of now.
-    pub async fn read(store: &dyn Store) -> Result<Self> {
+    /// Those of now, and the revision after which changes are not in them.
+    pub async fn read(store: &dyn Store) -> Result<(Self, Revision)> {
         let mut all = Records::default();
-        for entry in store.range(BY_ID, Page::ALL).await?.entries {
+        let nodes = store.range(BY_ID, Page::ALL).await?;
+        for entry in nodes.entries {
             all.add_node(&entry);
         }
         for entry in store.range(ADMIN, Page::ALL).await?.entries {
             all.add_administrator(&entry);
         }
-        Ok(all)
+        Ok((all, nodes.revision))
     }
 
     fn add_node(&mut self, entry: &Entry) {
@@ -46,13 +48,13 @@ impl Records {
         };
         match value::<Record>(entry).filter(|record| record.id == id) {
             Some(record) => {
-                self.users.extend(User::of_node(&record));
+                self.guests.extend(of_node(&record));
                 self.nodes.push(record);
             }
             None => {
                 warn!(
                     key = entry.key,
-                    "a node's record cannot be read; its user stays as it is"
+                    "a node's record cannot be read; what it may do stays as it is"
                 );
                 self.kept.push(nodes_owner(id));
                 self.unknown.push(id);
@@ -65,11 +67,11 @@ impl Records {
             return warn!(key = entry.key, "this is no administrator's key; passes over it");
         };
         match value::<Administrator>(entry).filter(|administrator| administrator.name == name) {
-            Some(administrator) => self.users.extend(User::of_administrator(&administrator)),
+            Some(administrator) => self.guests.extend(of_administrator(&administrator)),
             None => {
                 warn!(
                     key = entry.key,
-                    "an administrator's record cannot be read; its user stays as it is"
+                    "an administrator's record cannot be read; what they may do stays as it is"
                 );
                 self.kept.push(administrators_owner(&name));
             }
@@ -93,7 +95,7 @@ mod tests {
     use cluster::store::memory::MemoryStore;
 
     #[tokio::test]
-    async fn a_record_that_cannot_be_read_keeps_its_own_user_and_nobody_elses() {
+    async fn a_record_that_cannot_be_read_keeps_its_own_guest_and_nobody_elses() {
         let store = MemoryStore::new();
         let node = NodeFile::micro(&Name::new("one").unwrap(), DockerSettings::default());
         let mut record = Record::of_node(&node, "admin");
@@ -108,9 +110,9 @@ mod tests {
             .put(format!("{ADMIN}alice"), "[]")
             .put(format!("{ADMIN}no name"), "[]");
         store.txn(txn).await.unwrap();
-        let records = Records::read(&store).await.unwrap();
+        let (records, _) = Records::read(&store).await.unwrap();
         assert_eq!(records.nodes, [record.clone()]);
-        assert_eq!(records.users, [User::of_node(&record).unwrap()]);
+        assert_eq!(records.guests, [of_node(&record).unwrap()]);
         assert_eq!(records.unknown, [lost, other]);
         let kept = [
             format!("node-{lost}"),

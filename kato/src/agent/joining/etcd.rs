@@ -1,5 +1,8 @@
 //! The settings of this node's etcd, `etcd.yml`: written once when the node becomes a member of the config store, and read
 //! for where it answers. They outlive everything but the membership.
+//!
+//! etcd answers at a socket in its own directory, which is root's alone. Where it says that it is reached, the gateway
+//! listens (see [`crate::agent::gateway`]).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,12 +11,15 @@ use std::path::{Path, PathBuf};
 use cluster::files;
 use cluster::identity::Pki;
 use cluster::nodes::Paths;
+use cluster::store::etcd::{Endpoints, EtcdStore};
 use cluster::store::limits::{KEPT_REVISIONS, MAX_OPERATIONS};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::agent::core::desk::url;
 
+/// The name of etcd's socket. etcd 3.4 takes it as a host and a port, in the directory where it was started.
+const SOCKET: &str = "etcd:0";
 /// The largest file that is read.
 const MAX_BYTES: u64 = 64 * 1024;
 /// The largest request, in bytes: what the store takes, and what encoding adds.
@@ -77,7 +83,6 @@ pub struct Settings {
     initial_cluster: String,
     initial_cluster_state: String,
     initial_cluster_token: String,
-    client_transport_security: Security,
     peer_transport_security: Security,
     enable_grpc_gateway: bool,
     auto_compaction_mode: String,
@@ -123,19 +128,13 @@ impl Settings {
         Settings {
             name: id.to_string(),
             data_dir: paths.etcd().join("data"),
-            listen_client_urls: url(any, ports.client),
+            listen_client_urls: format!("unix://{SOCKET}"),
             advertise_client_urls: url(address, ports.client),
             listen_peer_urls: url(any, ports.peer),
             initial_cluster: beginning.initial_cluster.unwrap_or_else(|| format!("{id}={peer}")),
             initial_advertise_peer_urls: peer,
             initial_cluster_state: state.to_owned(),
             initial_cluster_token: beginning.token,
-            client_transport_security: Security {
-                cert_file: pki.config_certificate(),
-                key_file: pki.node_key(),
-                trusted_ca_file: pki.ca(),
-                client_cert_auth: true,
-            },
             // A CA of their own: no node's certificate opens the way of the members to each other.
             peer_transport_security: Security {
                 cert_file: pki.peer_certificate(),
@@ -143,7 +142,7 @@ impl Settings {
                 trusted_ca_file: pki.peer_ca(),
                 client_cert_auth: true,
             },
-            // It would pass on what a certificate's name does not allow.
+            // Nobody asks it.
             enable_grpc_gateway: false,
             auto_compaction_mode: "revision".to_owned(),
             auto_compaction_retention: KEPT_REVISIONS.to_string(),
@@ -173,14 +172,9 @@ impl Settings {
         files::write_atomic(&Self::file(paths), content.as_bytes(), 0o600)
     }
 
-    /// Where this member answers clients of this very machine.
-    pub fn local_endpoint(&self) -> Option<String> {
-        let listens: SocketAddr = self.listen_client_urls.strip_prefix("https://")?.parse().ok()?;
-        let here: IpAddr = match listens.ip() {
-            IpAddr::V4(_) => [127, 0, 0, 1].into(),
-            IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        };
-        Some(url(here, listens.port()))
+    /// Where its gateway is reached.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.advertise_client_urls.strip_prefix("https://")?.parse().ok()
     }
 
     /// The node whose member it is.
@@ -210,6 +204,17 @@ impl Settings {
     }
 }
 
+/// Where this node's etcd answers root of this very machine.
+pub fn socket(paths: &Paths) -> PathBuf {
+    paths.etcd().join(SOCKET)
+}
+
+/// The store, asked at this node's member with all rights.
+pub fn own_store(paths: &Paths) -> EtcdStore {
+    let endpoint = format!("unix://{}", socket(paths).display());
+    EtcdStore::new(Endpoints::Given(vec![endpoint]), None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,9 +233,11 @@ mod tests {
         let settings = Settings::new(&paths, Uuid::nil(), [10, 0, 0, 1].into(), ports, beginning);
         settings.save(&paths).unwrap();
         assert_eq!(Settings::load(&paths).unwrap(), settings);
-        assert_eq!(settings.local_endpoint().unwrap(), "https://127.0.0.1:12379");
+        assert_eq!(socket(&paths), paths.etcd().join("etcd:0"));
+        assert_eq!(settings.address().unwrap(), "10.0.0.1:12379".parse().unwrap());
         let text = std::fs::read_to_string(Settings::file(&paths)).unwrap();
-        assert_eq!(text.matches("client-cert-auth: true").count(), 2, "{text}");
+        assert!(text.contains("listen-client-urls: unix://etcd:0"), "{text}");
+        assert_eq!(text.matches("client-cert-auth: true").count(), 1, "{text}");
         assert!(
             text.contains("enable-grpc-gateway: false") && !text.contains("http://"),
             "{text}"

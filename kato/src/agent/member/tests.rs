@@ -167,6 +167,7 @@ fn entries(node: &NodeFile, log: &Path) -> Vec<Entry> {
             program: "fence".into(),
             args: Vec::new(),
             log: log.to_path_buf(),
+            place: None,
         }),
         probe: Arc::new(Ready),
         log: log.to_path_buf(),

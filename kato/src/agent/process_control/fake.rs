@@ -138,6 +138,7 @@ mod tests {
             program: PathBuf::from(name),
             args: Vec::new(),
             log: PathBuf::from("log"),
+            place: None,
         };
         let programs = conformance::Programs {
             obedient: launch("fence"),

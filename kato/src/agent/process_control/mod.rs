@@ -34,6 +34,17 @@ pub struct Launch {
     pub unit: String,
     /// Where its output goes; the file is appended to.
     pub log: PathBuf,
+    /// Where it is started, if that matters to it.
+    pub place: Option<Place>,
+}
+
+/// A directory that a program is started in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The socket that it makes there. One that was killed leaves it behind, and it is in the way of the next.
+    pub socket: PathBuf,
 }
 
 /// Who starts the processes of this node.

@@ -167,9 +167,17 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
         .append(true)
         .mode(0o640)
         .open(&launch.log)?;
+    let mut directory = Path::new("/");
+    if let Some(place) = &launch.place {
+        directory = &place.directory;
+        match fs::remove_file(&place.socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     Command::new(&launch.program)
         .args(&launch.args)
-        .current_dir("/")
+        .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -254,6 +262,7 @@ mod tests {
             program: PathBuf::from("/bin/sh"),
             args: ["-c", script].map(Into::into).to_vec(),
             log: directory.path().join("log"),
+            place: None,
         };
         let programs = conformance::Programs {
             obedient: Launch {
@@ -283,6 +292,7 @@ mod tests {
             program: program.to_owned(),
             args: ["-f", "/dev/null"].map(Into::into).to_vec(),
             log: directory.path().join("log"),
+            place: None,
         };
         let control = OwnProcesses::default();
         let process = control.start(&launch(&program)).await.unwrap();
@@ -309,6 +319,7 @@ mod tests {
             program: PathBuf::from("/bin/sh"),
             args: ["-c", "echo said; exec tail -f /dev/null"].map(Into::into).to_vec(),
             log: directory.path().join("log"),
+            place: None,
         };
         let first = OwnProcesses::default();
         let process = first.start(&launch).await.unwrap();

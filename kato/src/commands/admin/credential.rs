@@ -1,4 +1,4 @@
-//! Making an administrator: a key, a certificate, a file with both, a record, and a user of the config store.
+//! Making an administrator: a key, a certificate, a file with both, and a record, by which the config store lets them in.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,12 +9,10 @@ use cluster::identity::{Ca, Certificate, Credential, Key, Request, Subject};
 use cluster::nodes::Paths;
 use cluster::pairing::{Administrator, Administrators};
 use cluster::store::Store;
-use cluster::store::etcd::admin::Admin;
 use jiff::Timestamp;
 
 use super::super::cloud;
 use super::super::node::problem;
-use crate::agent::core::users::{self, User};
 use crate::error::{Error, Result};
 
 /// How long the first administrator's credential is good.
@@ -33,7 +31,7 @@ pub struct New<'a> {
 }
 
 /// Make an administrator whose credential is written to `file`, where there must be nothing yet.
-pub async fn make(store: &Arc<dyn Store>, admin: &Admin, ca: &Ca, new: New<'_>, file: &Path) -> Result<Administrator> {
+pub async fn make(store: &Arc<dyn Store>, ca: &Ca, new: New<'_>, file: &Path) -> Result<Administrator> {
     let administrators = Administrators::new(Arc::clone(store));
     let name = new.name.clone();
     let present = administrators.list().await.map_err(problem::pairing)?;
@@ -48,13 +46,13 @@ pub async fn make(store: &Arc<dyn Store>, admin: &Admin, ca: &Ca, new: New<'_>, 
             .because(error)
             .hint("-o FILE")
     })?;
-    match record(&administrators, admin, &credential, by).await {
+    match record(&administrators, &credential, by).await {
         Err(error) if take_back(&administrators, &credential).await => {
             // Of no use any more; what is wrong is told.
             let _ = std::fs::remove_file(file);
             Err(error)
         }
-        // With a record the core's agent lets the administrator in later, who needs the file then.
+        // With a record the administrator is in, and needs the file.
         Err(error) => Err(error.hint(format!("kato admin revoke {} and then again", credential.name))),
         done => done,
     }
@@ -70,14 +68,7 @@ async fn take_back(all: &Administrators, credential: &Credential) -> bool {
 }
 
 /// The first administrator of a cluster, whose credential is this node's own. Done again it goes on with what is there.
-pub async fn first(
-    paths: &Paths,
-    store: &Arc<dyn Store>,
-    admin: &Admin,
-    ca: &Ca,
-    name: &Name,
-    endpoints: Vec<String>,
-) -> Result<()> {
+pub async fn first(paths: &Paths, store: &Arc<dyn Store>, ca: &Ca, name: &Name, endpoints: Vec<String>) -> Result<()> {
     let (file, by) = (paths.credential_file(), cloud::by());
     let known = match Credential::load(&file) {
         // One of a cluster that this node was in before is of no use here.
@@ -94,7 +85,7 @@ pub async fn first(
             credential
         }
     };
-    match record(&Administrators::new(Arc::clone(store)), admin, &known, by).await {
+    match record(&Administrators::new(Arc::clone(store)), &known, by).await {
         Err(error) if error.kind() == crate::error::Kind::Refused => Ok(()),
         recorded => recorded.map(drop),
     }
@@ -114,7 +105,7 @@ fn sign(ca: &Ca, new: New<'_>) -> Result<Credential> {
     })
 }
 
-async fn record(all: &Administrators, admin: &Admin, credential: &Credential, by: String) -> Result<Administrator> {
+async fn record(all: &Administrators, credential: &Credential, by: String) -> Result<Administrator> {
     let certificate = Certificate::from_pem(&credential.certificate).map_err(problem::identity)?;
     let administrator = Administrator {
         name: credential.name.clone(),
@@ -124,48 +115,35 @@ async fn record(all: &Administrators, admin: &Admin, credential: &Credential, by
         by,
     };
     all.add(&administrator).await.map_err(problem::pairing)?;
-    if let Some(user) = User::of_administrator(&administrator) {
-        let done = users::let_in(admin, &user).await;
-        done.map_err(|error| problem::store(error, "could not let the administrator use the config store".to_owned()))?;
-    }
     Ok(administrator)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cluster::identity::Fingerprint;
-    use cluster::store::etcd::{Endpoints, EtcdStore};
     use cluster::store::memory::MemoryStore;
 
     #[tokio::test]
-    async fn one_who_could_not_be_let_in_can_be_made_again() {
+    async fn a_name_or_a_file_that_is_taken_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let ca = Ca::load_or_make(directory.path()).unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let administrators = Administrators::new(Arc::clone(&store));
-        let first = Administrator {
-            name: Name::new("first").unwrap(),
-            fingerprint: Fingerprint::of(b"key"),
-            created: Timestamp::now(),
-            expires: Timestamp::now(),
+        let all = Administrators::new(Arc::clone(&store));
+        let (alice, bob) = (Name::new("alice").unwrap(), Name::new("bob").unwrap());
+        let new = |name| New {
+            name,
+            lifetime: FIRST,
+            endpoints: vec!["https://127.0.0.1:2379".to_owned()],
             by: String::new(),
         };
-        administrators.add(&first).await.unwrap();
-        // Nothing answers there.
-        let admin = EtcdStore::new(Endpoints::Given(vec!["http://127.0.0.1:1".to_owned()]), None).admin();
-        let (name, file) = (Name::new("alice").unwrap(), directory.path().join("alice.yml"));
-        for _ in 0..2 {
-            let new = New {
-                name: &name,
-                lifetime: FIRST,
-                endpoints: Vec::new(),
-                by: String::new(),
-            };
-            let made = make(&store, &admin, &ca, new, &file).await;
-            assert_eq!(made.unwrap_err().kind(), crate::error::Kind::Unreachable);
-            assert!(!file.exists());
-            assert_eq!(administrators.list().await.unwrap(), std::slice::from_ref(&first));
-        }
+        let file = |name: &str| directory.path().join(name);
+        let made = make(&store, &ca, new(&alice), &file("alice.yml")).await.unwrap();
+        assert_eq!(Credential::load(&file("alice.yml")).unwrap().name, alice);
+        let taken = make(&store, &ca, new(&alice), &file("other.yml")).await.unwrap_err();
+        assert_eq!(taken.kind(), crate::error::Kind::Refused);
+        assert!(!file("other.yml").exists());
+        let taken = make(&store, &ca, new(&bob), &file("alice.yml")).await.unwrap_err();
+        assert_eq!(taken.kind(), crate::error::Kind::Refused);
+        assert_eq!(all.list().await.unwrap(), [made]);
     }
 }

@@ -92,8 +92,7 @@ async fn create(context: &Context, args: &CreateArgs) -> Result<Exit> {
     }
     let paths = &context.paths;
     let ca = Ca::load(Pki::new(paths.pki()).directory()).map_err(problem::identity)?;
-    let etcd = root_store(paths);
-    let store: Arc<dyn Store> = Arc::new(etcd.clone());
+    let store: Arc<dyn Store> = Arc::new(root_store(paths));
     let endpoints = EndpointsFile::read(&paths.endpoints_file())
         .map_err(|error| Error::failed("could not read where the config store answers").because(error))?
         .endpoints;
@@ -108,7 +107,7 @@ async fn create(context: &Context, args: &CreateArgs) -> Result<Exit> {
         endpoints,
         by: cloud::by(),
     };
-    let administrator = credential::make(&store, &etcd.admin(), &ca, new, &file).await?;
+    let administrator = credential::make(&store, &ca, new, &file).await?;
     context.ui.line(&format!(
         "Administrator {name} has the credential {}, good until {}.",
         shown(&file),

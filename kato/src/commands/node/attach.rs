@@ -8,8 +8,7 @@ use clap::Args;
 use cluster::config::Name;
 use cluster::files;
 use cluster::identity::{Address, Fingerprint, JoinToken, Key, Pki};
-use cluster::nodes::report::state;
-use cluster::nodes::{DockerSettings, Kind, Membership, NodeFile, Paths, Role, node_store};
+use cluster::nodes::{DockerSettings, Kind, Membership, NodeFile, Paths, Role};
 use tokio::time::{Instant, sleep};
 
 use super::setup::{self, chosen_name, engine};
@@ -27,8 +26,6 @@ use crate::ui::Progress;
 const TOKEN_VARIABLE: &str = "KATO_JOIN_TOKEN";
 /// How often the agent is asked how far it is.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long the others may take to hear of the node once it is in.
-const HEARD_OF: Duration = Duration::from_secs(10);
 /// The longest token that is read, in bytes.
 const MAX_TOKEN: u64 = 4096;
 
@@ -274,7 +271,7 @@ async fn wait(context: &Context, args: &AttachArgs, fingerprint: &Fingerprint) -
         match place {
             Some(Place::Member) => {
                 let node = NodeFile::load(paths)?;
-                heard_of(paths, &node).await;
+                shared::heard_of(paths, &node).await;
                 drop(progress);
                 context
                     .ui
@@ -310,18 +307,6 @@ async fn wait(context: &Context, args: &AttachArgs, fingerprint: &Fingerprint) -
         }
         progress.get_or_insert_with(|| context.ui.progress("waiting to be paired"));
         sleep(LOOK).await;
-    }
-}
-
-/// Wait until the others hear of the node, so that what follows finds it alive; within a bound, for it is in all the same.
-async fn heard_of(paths: &Paths, node: &NodeFile) {
-    let store = node_store(paths);
-    let deadline = Instant::now() + HEARD_OF;
-    while Instant::now() < deadline {
-        match state(&store, node.id).await {
-            Ok(state) if state.alive.is_some() && state.report.is_some() => return,
-            _ => sleep(LOOK).await,
-        }
     }
 }
 

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use cluster::config::Name;
 use cluster::identity::{Credential, Pki};
-use cluster::nodes::{Membership, NodeFile, Paths, Role};
+use cluster::nodes::report::state;
+use cluster::nodes::{Membership, NodeFile, Paths, Role, node_store};
 use cluster::pairing::Pairing;
 use cluster::process::Process;
 use cluster::store::Store;
+use tokio::time::{Instant, sleep};
 
 use super::setup;
 use crate::agent::wire::Action;
@@ -17,6 +19,9 @@ use crate::agent::{client, detach};
 use crate::commands::Context;
 use crate::commands::config::open_store;
 use crate::error::{Error, Result};
+
+/// How long the others may take to hear of a node once it is in, and how often is looked.
+const HEARD_OF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(250));
 
 /// This node and the cluster that it is of.
 pub fn of(context: &Context) -> Result<(NodeFile, Membership)> {
@@ -95,4 +100,16 @@ pub fn make_pki(pki: &Pki) -> Result<()> {
             .map_err(|error| Error::failed(format!("could not make {}", place.display())).because(error))?;
     }
     Ok(())
+}
+
+/// Wait until the others hear of the node, so that what follows finds it alive; within a bound, for it is in all the same.
+pub async fn heard_of(paths: &Paths, node: &NodeFile) {
+    let store = node_store(paths);
+    let deadline = Instant::now() + HEARD_OF.0;
+    while Instant::now() < deadline {
+        match state(&store, node.id).await {
+            Ok(state) if state.alive.is_some() && state.report.is_some() => return,
+            _ => sleep(HEARD_OF.1).await,
+        }
+    }
 }

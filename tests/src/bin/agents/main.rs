@@ -2,23 +2,26 @@
 //! asserts no time.
 //!
 //! `cargo run -p tests --release --bin agents [-- AGENTS [RUNS]]`. Every simulated agent is what a node's is to the
-//! store: a connection of its own, a lease that it keeps alive, a watch on the configuration, and a report that it writes
-//! when something changed. The administrator's change goes through the tree like any other, with its check and its
-//! history. etcd is Debian's, on loopback, alone on its disk but for what else the machine does.
+//! store: a connection of its own with its own certificate through the gateway, a lease that it keeps alive, a watch on the
+//! configuration, and a report that it writes when something changed. The administrator's change goes through the tree like
+//! any other, with its check and its history. etcd is Debian's, at its socket, alone on its disk but for what else the machine
+//! does; agents and gateway are in this program.
+
+mod store;
 
 use std::io::Write;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cluster::config::{Author, Component, Config, KeyPath, Name, Target};
-use cluster::store::etcd::{Endpoints, EtcdStore};
+use cluster::store::etcd::gateway::{Grant, Keys, Right};
 use cluster::store::{Event, Page, Store, Txn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{interval, timeout};
+
+use self::store::Etcd;
 
 const AGENTS: usize = 1000;
 const RUNS: usize = 20;
@@ -43,9 +46,10 @@ async fn main() -> Result<()> {
     let (seen_sender, seen) = mpsc::unbounded_channel();
     let alone = etcd.memory()?;
     let start = Instant::now();
-    for number in 0..agents {
+    let stores = etcd.guests((0..agents).map(|number| (format!("n{number}"), rights(number))))?;
+    for (number, store) in stores.into_iter().enumerate() {
         // Each says when it watches, so that no change comes before somebody's watch.
-        let agent = agent(etcd.store(), number, seen_sender.clone()).await;
+        let agent = agent(store, number, seen_sender.clone()).await;
         tokio::spawn(agent.with_context(|| format!("agent {number}"))?);
     }
     let mut out = std::io::stdout();
@@ -73,6 +77,18 @@ async fn main() -> Result<()> {
         etcd.memory()?
     )?;
     Ok(())
+}
+
+/// What a node's agent may do.
+fn rights(number: usize) -> Vec<Grant> {
+    let prefix = |prefix: &str, right| Grant {
+        keys: Keys::Prefix(prefix.to_owned()),
+        right,
+    };
+    vec![
+        prefix("config/", Right::Read),
+        prefix(&format!("state/{number}/"), Right::Write),
+    ]
 }
 
 /// An agent that watches already, to be run.
@@ -122,13 +138,13 @@ async fn measure(
     runs: usize,
     mut seen: mpsc::UnboundedReceiver<Instant>,
 ) -> Result<(Vec<Duration>, Vec<Duration>)> {
-    let config = Config::new(etcd.store(), Name::new("administrator")?);
+    let config = Config::new(etcd.administrator("administrator")?, Name::new("administrator")?);
     let target = Target::key(&Component::new("fence")?, &KeyPath::parse("max_containers")?)?;
     let author = Author {
         who: "root".to_owned(),
         command: "kato config set".to_owned(),
     };
-    let observer = etcd.store();
+    let observer = etcd.administrator("observer")?;
     let (mut all_seen, mut all_confirmed) = (Vec::new(), Vec::new());
     for run in 0..runs {
         let revision = observer
@@ -170,81 +186,4 @@ async fn measure(
 fn allow_descriptors() -> Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
-}
-
-/// A real etcd on loopback, ended with the measurement.
-struct Etcd {
-    process: Child,
-    url: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Etcd {
-    async fn start() -> Result<Etcd> {
-        let directory = tempfile::tempdir()?;
-        let free = || Ok::<u16, std::io::Error>(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
-        let (url, peer) = (
-            format!("http://127.0.0.1:{}", free()?),
-            format!("http://127.0.0.1:{}", free()?),
-        );
-        let process = Command::new("etcd")
-            .args(["--name", "one", "--data-dir"])
-            .arg(directory.path().join("data"))
-            .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("one={peer}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("could not start etcd: apt-get install etcd-server")?;
-        let etcd = Etcd {
-            process,
-            url,
-            _directory: directory,
-        };
-        let store = etcd.store();
-        timeout(PATIENCE, async {
-            while store
-                .range(
-                    "",
-                    Page {
-                        limit: 1,
-                        descending: false,
-                    },
-                )
-                .await
-                .is_err()
-            {
-                sleep(Duration::from_millis(50)).await;
-            }
-        })
-        .await
-        .context("etcd did not answer")?;
-        Ok(etcd)
-    }
-
-    /// A connection of its own.
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::new(EtcdStore::new(Endpoints::Given(vec![self.url.clone()]), None))
-    }
-
-    /// What it has in memory, in MiB.
-    fn memory(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1024)
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

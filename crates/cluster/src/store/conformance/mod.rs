@@ -70,10 +70,10 @@ macro_rules! suite {
 pub(crate) use suite;
 
 /// Fail a promise that takes too long, instead of hanging.
-pub async fn bounded(promise: impl Future<Output = ()>) {
+pub async fn bounded<T>(promise: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, promise)
         .await
-        .expect("the promise took too long");
+        .expect("the promise took too long")
 }
 
 async fn done(store: &Arc<dyn Store>, txn: Txn) -> Revision {

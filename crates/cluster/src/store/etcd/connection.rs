@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tonic::transport::Endpoint;
 
 use super::credentials::{Credentials, Endpoints, Loaded};
-use super::failure::{Failure, chain, classify};
+use super::failure::{Failure, Refusal, chain, classify};
 use crate::store::{Error, Result};
 
 /// How long one member may take to be connected to and to say how it is.
@@ -153,7 +153,7 @@ impl Connector {
         let loaded = self.load().map_err(Failure::Unreachable)?;
         self.state().place = urls.join(", ");
         let mut reasons = Vec::new();
-        let mut is_waiting = false;
+        let (mut is_waiting, mut is_denied) = (false, false);
         for _ in 0..urls.len() {
             let first = self.state().first;
             let url = &urls[first % urls.len()];
@@ -161,6 +161,10 @@ impl Connector {
                 Ok(Ok(client)) => return Ok(self.connected(client, loaded)),
                 Ok(Err(Unusable::NotNow(reason))) => {
                     is_waiting = true;
+                    reason
+                }
+                Ok(Err(Unusable::Denied(reason))) => {
+                    is_denied = true;
                     reason
                 }
                 Ok(Err(Unusable::Unreached(reason))) => reason,
@@ -171,6 +175,9 @@ impl Connector {
             reasons.push(format!("{url}: {reason}"));
         }
         let reason = reasons.join("; ");
+        if is_denied {
+            return Err(Failure::Refused(Refusal::Denied, reason));
+        }
         if is_waiting {
             // A member is there and waits for the others: an election takes a second or two.
             return Err(Failure::NotDone {
@@ -216,6 +223,8 @@ fn slow() -> String {
 
 /// Why a member cannot be used.
 enum Unusable {
+    /// It answers, and not us.
+    Denied(String),
     Unreached(String),
     /// It answers, and has no leader or no vote.
     NotNow(String),
@@ -238,6 +247,7 @@ async fn usable(url: &str, credentials: Option<&Loaded>) -> std::result::Result<
 
 fn unreached(failure: Failure) -> Unusable {
     Unusable::Unreached(match failure {
+        Failure::Refused(Refusal::Denied, reason) => return Unusable::Denied(reason),
         Failure::Refused(_, reason) | Failure::NotDone { reason, .. } | Failure::Open { reason } => reason,
         Failure::Unreachable(error) => chain(&error),
     })

@@ -7,6 +7,7 @@ use std::error::Error as _;
 
 use tonic::{Code, Status};
 
+use super::gateway::NO_MEMBER;
 use crate::store::Error;
 
 /// Why one attempt failed.
@@ -52,7 +53,6 @@ pub enum Refusal {
 /// etcd's words, and what they mean. The first that fits counts.
 const REFUSALS: &[(&str, Refusal)] = &[
     ("permission denied", Refusal::Denied),
-    ("user name is empty", Refusal::Denied),
     ("requested lease not found", Refusal::NoLease),
     ("required revision has been compacted", Refusal::Compacted),
     ("required revision is a future revision", Refusal::Ahead),
@@ -78,8 +78,7 @@ const NOT_DONE: &[(&str, bool)] = &[
     ("not capable", true),
     ("raft proposal dropped", false),
     ("too many requests", false),
-    // The rights were changed between the question and its turn.
-    ("revision of auth store is old", false),
+    (NO_MEMBER, true),
 ];
 
 /// What an error of the client means.

@@ -20,7 +20,7 @@
 //! * Reading, keeping alive, revoking and compacting twice is doing it once. A lease granted twice is one that expires
 //!   unused.
 //!
-//! Who may do what is etcd's matter (users by certificate name, roles by prefix); [`admin`] is how the core arranges it.
+//! Who may do what is the matter of the [`gateway`] before each member; [`admin`] is what the core does to etcd itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ mod call;
 mod connection;
 mod credentials;
 mod failure;
+pub mod gateway;
 mod range;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,9 @@ pub use credentials::{Credentials, Endpoints, EndpointsFile, MAX_ENDPOINTS, Pem}
 use call::{Failed, Repeat, call};
 use connection::Connector;
 use failure::Refusal;
+
+/// How often a lease is tried to be granted whose number is taken.
+const GRANTS: usize = 8;
 
 /// A store in etcd. Clones share its connection.
 #[derive(Clone, Debug)]
@@ -140,13 +144,21 @@ impl Store for EtcdStore {
         limits::check_ttl(ttl)?;
         // etcd counts whole seconds; a lease is never shorter than asked for.
         let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-        let granted = call(
-            &self.connector,
-            "grant a lease",
-            Repeat::Always,
-            |mut client: Client| async move { client.lease_grant(range::number(seconds), None).await },
-        );
-        Ok(LeaseId(granted.await?.value.id()))
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let asked = call(
+                &self.connector,
+                "grant a lease",
+                Repeat::Always,
+                |mut client: Client| async move { client.lease_grant(range::number(seconds), None).await },
+            );
+            match asked.await {
+                // The gateway chose the number of another lease of ours; the next one will be free.
+                Err(failed) if failed.refusal == Some(Refusal::Already) && tried < GRANTS => {}
+                granted => return Ok(LeaseId(granted?.value.id())),
+            }
+        }
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<()> {

@@ -256,6 +256,7 @@ mod tests {
                 args: Vec::new(),
                 unit: unit.to_owned(),
                 log: PathBuf::from("/dev/null"),
+                place: None,
             }
         };
         let programs = conformance::Programs {

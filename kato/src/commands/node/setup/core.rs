@@ -1,7 +1,7 @@
 //! `kato node setup core`: make this machine the core of a cluster. A micro cloud's tree comes along, its containers go on.
 //!
 //! ```text
-//!  keys, CA ─▶ etcd, alone ─▶ closed ─▶ tree copied, own record, administrator ─▶ node.yml: cluster ─▶ agent, fence anew
+//!  keys, CA ─▶ etcd, alone ─▶ tree copied, own record, administrator ─▶ node.yml: cluster ─▶ agent, fence anew
 //! ```
 //!
 //! Until node.yml is written the node is what it was; from then on it is the core. Broken off at any point, the command is
@@ -23,18 +23,16 @@ use cluster::store::sqlite::SqliteStore;
 use tokio::net::lookup_host;
 
 use super::store::{Temporary, copy};
-use super::{chosen_name, engine, make_places};
+use super::{chosen_name, engine, finish, make_places};
 use crate::addresses;
 use crate::agent::core::authority::Authority;
 use crate::agent::core::desk::cluster_token;
-use crate::agent::core::users::{self, User};
 use crate::agent::joining::etcd::{Beginning, Ports, Settings};
-use crate::agent::wire::Action;
-use crate::agent::{client, table};
+use crate::agent::table;
 use crate::commands::admin::credential;
 use crate::commands::config::{change, problem as config_problem};
 use crate::commands::node::{problem, shared};
-use crate::commands::{Context, cloud, process};
+use crate::commands::{Context, cloud};
 use crate::error::{Error, Exit, Result};
 
 /// Make this machine the core of a cluster
@@ -71,10 +69,10 @@ pub struct CoreArgs {
     dea: bool,
     /// Do not start the agent and the roles
     #[arg(short = 's', long)]
-    no_start: bool,
+    pub no_start: bool,
     /// Give up after so many seconds
     #[arg(long, value_name = "SECS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
-    timeout: u32,
+    pub timeout: u32,
 }
 
 /// Make it.
@@ -117,7 +115,7 @@ pub async fn run(context: &Context, args: &CoreArgs) -> Result<Exit> {
         node.save(paths)?;
     }
     shared::put_tree_aside(paths)?;
-    finish(context, args, &node).await
+    finish::finish(context, args, &node).await
 }
 
 /// The node as it was: a new one, a micro cloud, or the core that this command has made before.
@@ -218,8 +216,7 @@ async fn fill(
     admin: &Name,
 ) -> Result<()> {
     let paths = &context.paths;
-    let etcd = Temporary::start(paths, settings).await?;
-    etcd.lock().await?;
+    let etcd = Temporary::start(paths).await?;
     let store: Arc<dyn Store> = Arc::new(etcd.store.clone());
     if paths.tree_db().exists() {
         let tree = SqliteStore::open(&paths.tree_db())
@@ -228,11 +225,7 @@ async fn fill(
         let keys = copy(&tree, &store).await?;
         context.ui.detail(&format!("{keys} keys are in the config store"));
     }
-    let record = own_record(&store, node, addresses, &Pki::new(paths.pki())).await?;
-    if let Some(user) = User::of_node(&record) {
-        let done = users::let_in(&etcd.store.admin(), &user).await;
-        done.map_err(|error| problem::store(error, "could not let this node use the config store".to_owned()))?;
-    }
+    own_record(&store, node, addresses, &Pki::new(paths.pki())).await?;
     set_endpoint(&store, node, address).await?;
     let endpoints = vec![settings.endpoint().to_owned()];
     let file = EndpointsFile {
@@ -240,11 +233,11 @@ async fn fill(
     };
     file.write(&paths.endpoints_file())
         .map_err(|error| Error::failed("could not write where the config store answers").because(error))?;
-    credential::first(paths, &store, &etcd.store.admin(), &authority.ca, admin, endpoints).await?;
+    credential::first(paths, &store, &authority.ca, admin, endpoints).await?;
     etcd.stop().await
 }
 
-async fn own_record(store: &Arc<dyn Store>, node: &NodeFile, addresses: &[IpAddr], pki: &Pki) -> Result<Record> {
+async fn own_record(store: &Arc<dyn Store>, node: &NodeFile, addresses: &[IpAddr], pki: &Pki) -> Result<()> {
     let key = cluster::identity::Key::load(&pki.node_key()).map_err(problem::identity)?;
     let complete = |record: &mut Record| {
         record.fingerprint = key.fingerprint().to_string();
@@ -254,13 +247,16 @@ async fn own_record(store: &Arc<dyn Store>, node: &NodeFile, addresses: &[IpAddr
     };
     let nodes = Nodes::new(Arc::clone(store));
     if nodes.get(node.id).await.map_err(problem::registry)?.is_some() {
-        return nodes.change(node.id, complete).await.map_err(problem::registry);
+        return nodes
+            .change(node.id, complete)
+            .await
+            .map(drop)
+            .map_err(problem::registry);
     }
     let mut record = Record::of_node(node, &cloud::by());
     // It cannot fail: it only sets.
     complete(&mut record).map_err(problem::registry)?;
-    nodes.add(&record).await.map_err(problem::registry)?;
-    Ok(record)
+    nodes.add(&record).await.map_err(problem::registry)
 }
 
 async fn set_endpoint(store: &Arc<dyn Store>, node: &NodeFile, address: &Address) -> Result<()> {
@@ -278,31 +274,4 @@ async fn set_endpoint(store: &Arc<dyn Store>, node: &NodeFile, address: &Address
     let config = Config::new(Arc::clone(store), node.name.clone());
     let set = config.set(&target, address.host().into(), false, &author).await;
     set.map(drop).map_err(config_problem::tree)
-}
-
-async fn finish(context: &Context, args: &CoreArgs, node: &NodeFile) -> Result<Exit> {
-    let paths = &context.paths;
-    let (core, ca) = node
-        .cluster
-        .as_ref()
-        .map(|known| (known.core.as_str(), known.ca.as_str()))
-        .unwrap_or_default();
-    let next = format!(
-        "Node {} is the core of a cluster; its CA's fingerprint is\n  {ca}\n\nNext, on another node: kato node attach --ca-fingerprint {ca} -e dea {core}",
-        node.name
-    );
-    if args.no_start {
-        context.ui.line(&next)?;
-        return Ok(Exit::Done);
-    }
-    let within = Duration::from_secs(args.timeout.into());
-    let progress = context.ui.progress("starting the core");
-    shared::restart(paths, node, within).await?;
-    let within_ms = u64::from(args.timeout) * 1000;
-    let processes = Vec::new();
-    let report = client::ask(paths, Action::Start { processes, within_ms }).await?;
-    drop(progress);
-    context.ui.table(&process::table(&report.processes))?;
-    context.ui.line(&format!("\n{next}"))?;
-    Ok(Exit::Done)
 }

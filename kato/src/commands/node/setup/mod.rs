@@ -4,6 +4,7 @@
 //! `micro`, a cloud of one node, and what it shares with [`core`].
 
 mod core;
+mod finish;
 mod store;
 
 use std::fs;

@@ -1,22 +1,19 @@
-//! The config store of a new core: etcd run for the time of the set-up, closed to strangers, and filled with what the node
-//! had. Whatever broke off is done again from the beginning, since nobody uses the store before the set-up is done.
+//! The config store of a new core: etcd run for the time of the set-up, and filled with what the node had. Whatever broke off is done again from the beginning, since nobody uses the store before the set-up is done.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::identity::Pki;
 use cluster::nodes::Paths;
 use cluster::process::Process;
-use cluster::store::etcd::{Credentials, Endpoints, EtcdStore};
+use cluster::store::etcd::EtcdStore;
 use cluster::store::limits::OPERATION_OVERHEAD;
 use cluster::store::{Page, Store, Txn};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use crate::agent::core::users;
-use crate::agent::joining::etcd::Settings;
+use crate::agent::joining::etcd::{Settings, own_store, socket};
 use crate::agent::{logs, table};
 use crate::commands::node::problem;
 use crate::error::{Error, Result};
@@ -41,7 +38,7 @@ pub struct Temporary {
 
 impl Temporary {
     /// Run it and wait until it answers.
-    pub async fn start(paths: &Paths, settings: &Settings) -> Result<Self> {
+    pub async fn start(paths: &Paths) -> Result<Self> {
         let log = table::log_file(paths, Process::Config);
         let failed = |error: std::io::Error| Error::failed("could not start etcd").because(error);
         let output = std::fs::OpenOptions::new()
@@ -53,7 +50,12 @@ impl Temporary {
         let mut config = std::ffi::OsString::from("--config-file=");
         config.push(Settings::file(paths));
         // It must not outlive a kato that is killed: it would be in the way of the next one's.
+        match std::fs::remove_file(socket(paths)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
         let mut child = Command::new("setpriv")
+            .current_dir(paths.etcd())
             .arg("--pdeathsig=TERM")
             .arg(etcd)
             .arg(config)
@@ -64,11 +66,11 @@ impl Temporary {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        let store = store(paths, settings)?;
+        let store = own_store(paths);
         let deadline = Instant::now() + WITHIN;
         loop {
             let ended = child.try_wait().map_err(failed)?;
-            let problem = match (ended, store.admin().users().await) {
+            let problem = match (ended, store.admin().members().await) {
                 (Some(status), _) => format!("etcd ended with {status}"),
                 (None, Ok(_)) => return Ok(Temporary { child, store }),
                 (None, Err(_)) if Instant::now() < deadline => {
@@ -79,13 +81,6 @@ impl Temporary {
             };
             return Err(Error::failed(problem).detail(logs::last_lines(&log, LOG_LINES)));
         }
-    }
-
-    /// Nobody without a right uses it from now on.
-    pub async fn lock(&self) -> Result<()> {
-        users::lock(&self.store.admin())
-            .await
-            .map_err(|error| problem::store(error, "could not close the config store to strangers".to_owned()))
     }
 
     /// End it.
@@ -100,19 +95,6 @@ impl Temporary {
             Err(_) => self.child.kill().await.map_err(failed),
         }
     }
-}
-
-/// The store of this very machine, with all rights.
-fn store(paths: &Paths, settings: &Settings) -> Result<EtcdStore> {
-    let pki = Pki::new(paths.pki());
-    let endpoint = settings.local_endpoint();
-    let endpoint = endpoint.ok_or_else(|| Error::failed("etcd's settings do not say where it answers"))?;
-    let credentials = Credentials {
-        ca: pki.ca().into(),
-        certificate: pki.root_certificate().into(),
-        key: pki.root_key().into(),
-    };
-    Ok(EtcdStore::new(Endpoints::Given(vec![endpoint]), Some(credentials)))
 }
 
 /// Make `to` what `from` is, keys that live with a lease left out. How many keys there are.

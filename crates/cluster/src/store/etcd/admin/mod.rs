@@ -1,7 +1,7 @@
-//! What the core does to etcd itself: who may what, which members there are, and how they are.
+//! What the core does to etcd itself: which members there are, how they are, and what is saved of them.
 //!
 //! All of it can be done again: what is there already, or gone already, is done. The calls go over the store's
-//! connection, need the user `root` once [`Admin::enable_auth`] was called, and fail with the store's errors.
+//! connection, are for who may do everything (see [`super::gateway`]), and fail with the store's errors.
 //! When to do what is decided elsewhere.
 
 use std::sync::Arc;
@@ -17,12 +17,10 @@ use crate::store::Result;
 mod maintenance;
 mod members;
 mod snapshot;
-mod users;
 
 pub use maintenance::{Alarm, AlarmKind, MemberStatus};
 pub use members::Member;
 pub use snapshot::{MAX_SNAPSHOT, check_snapshot};
-pub use users::{Grant, Keys, Right};
 
 /// etcd's administration, over a store's connection.
 #[derive(Clone, Debug)]

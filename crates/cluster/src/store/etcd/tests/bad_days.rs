@@ -210,7 +210,7 @@ async fn who_is_far_behind_gets_large_changes_whole() {
 
 #[tokio::test]
 async fn a_full_etcd_says_so_and_recovers() {
-    let server = Server::start_with(&["--quota-backend-bytes", "16777216"], None).await;
+    let server = Server::start_with(&["--quota-backend-bytes", "16777216"]).await;
     let (store, admin) = (server.store(), server.store().admin());
     let large = "v".repeat(1024 * 1024);
     let full = loop {

@@ -1,4 +1,4 @@
-//! The etcd home, on Debian's etcd: the common suite with and without TLS, and what only this home promises.
+//! The etcd home, on Debian's etcd: the common suite, straight and through the gateway, and what only this home promises.
 //!
 //! Every test has an etcd of its own ([`server`]), which ends with it.
 
@@ -12,7 +12,9 @@ use crate::store::{Event, Outcome, Revision, Store, Txn, Watch};
 
 mod administration;
 mod bad_days;
-mod rights;
+mod gateway;
+mod guarded;
+mod hostile;
 mod server;
 
 use server::Server;
@@ -29,10 +31,11 @@ mod plain {
     conformance::suite!(Server::start().await);
 }
 
-mod tls {
+mod through_the_gateway {
+    use super::guarded::Guarded;
     use super::*;
 
-    conformance::suite!(Server::start_tls().await);
+    conformance::suite!(Guarded::start().await);
 }
 
 /// Put a key, whatever it takes, and return its revision.

@@ -2,20 +2,20 @@
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::identity::CONFIG_NAME;
-use crate::store::etcd::{Credentials, Endpoints, EtcdStore, Pem};
+use crate::store::etcd::{Endpoints, EtcdStore};
 use crate::store::{Page, Store};
 
+/// The name of its socket.
+const SOCKET: &str = "etcd:0";
 /// How long etcd may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,29 +28,29 @@ pub struct Server {
     /// `name=peer URL` of all members at the start.
     cluster: String,
     extra: Vec<String>,
-    tls: Option<Tls>,
+    is_at_socket: bool,
     process: Option<Child>,
-}
-
-/// A CA and what it signed.
-pub struct Tls {
-    ca: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Server {
     /// One that is a cluster of its own.
     pub async fn start() -> Self {
-        Server::start_with(&[], None).await
+        Server::start_with(&[]).await
     }
 
-    /// One that believes only certificates of its CA, and has one itself.
-    pub async fn start_tls() -> Self {
-        Server::start_with(&[], Some(Tls::new())).await
+    /// One that listens at a socket in its directory, as a node's does behind its gateway.
+    pub async fn start_at_socket() -> Self {
+        let mut server = Server::prepare("one", &[]);
+        server.is_at_socket = true;
+        server.cluster = format!("one={}", server.peer_url());
+        server.run();
+        server.ready().await;
+        server
     }
 
     /// One with further flags.
-    pub async fn start_with(extra: &[&str], tls: Option<Tls>) -> Self {
-        let mut server = Server::prepare("one", extra, tls);
+    pub async fn start_with(extra: &[&str]) -> Self {
+        let mut server = Server::prepare("one", extra);
         server.cluster = format!("one={}", server.peer_url());
         server.run();
         server.ready().await;
@@ -59,7 +59,7 @@ impl Server {
 
     /// Three of one cluster, running.
     pub async fn start_three() -> [Self; 3] {
-        let mut servers = ["one", "two", "three"].map(|name| Server::prepare(name, &[], None));
+        let mut servers = ["one", "two", "three"].map(|name| Server::prepare(name, &[]));
         let all: Vec<String> = servers
             .iter()
             .map(|server| format!("{}={}", server.name, server.peer_url()))
@@ -76,16 +76,13 @@ impl Server {
 
     /// One that is to join another's cluster as the learner that was added there; not running yet.
     pub fn joining(first: &Server) -> Self {
-        let mut server = Server::prepare("two", &["--initial-cluster-state", "existing"], None);
+        let mut server = Server::prepare("two", &["--initial-cluster-state", "existing"]);
         server.cluster = format!("{},two={}", first.cluster, server.peer_url());
         server
     }
 
-    fn prepare(name: &str, extra: &[&str], tls: Option<Tls>) -> Self {
+    fn prepare(name: &str, extra: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        if let Some(tls) = &tls {
-            tls.write_server(directory.path());
-        }
         let [client_port, peer_port] = free_ports();
         Server {
             directory,
@@ -94,15 +91,22 @@ impl Server {
             peer_port,
             cluster: String::new(),
             extra: extra.iter().map(|flag| (*flag).to_owned()).collect(),
-            tls,
+            is_at_socket: false,
             process: None,
         }
     }
 
     /// Where clients ask.
     pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://127.0.0.1:{}", self.client_port)
+        match self.is_at_socket {
+            true => format!("unix://{}", self.socket().display()),
+            false => format!("http://127.0.0.1:{}", self.client_port),
+        }
+    }
+
+    /// Where it listens instead of at a port.
+    pub fn socket(&self) -> PathBuf {
+        self.path(SOCKET)
     }
 
     pub fn peer_url(&self) -> String {
@@ -113,34 +117,27 @@ impl Server {
         self.directory.path().join(name)
     }
 
-    /// A store that asks this member; with TLS as the user `root`.
+    /// A store that asks this member.
     pub fn store(&self) -> EtcdStore {
-        self.store_as("root")
-    }
-
-    /// A store that asks this member with a certificate of this name.
-    pub fn store_as(&self, user: &str) -> EtcdStore {
-        let credentials = self.tls.as_ref().map(|tls| tls.credentials(user));
-        EtcdStore::new(Endpoints::Given(vec![self.url()]), credentials)
-    }
-
-    pub fn tls(&self) -> &Tls {
-        self.tls.as_ref().unwrap()
+        EtcdStore::new(Endpoints::Given(vec![self.url()]), None)
     }
 
     /// Start the process, again with the same data.
     pub fn run(&mut self) {
         let log = std::fs::File::create(self.path("log")).unwrap();
+        // etcd 3.4 takes the name of a socket in its own directory, as host and port, and stumbles over one that is there.
+        let _ = std::fs::remove_file(self.socket());
+        let listens = match self.is_at_socket {
+            true => format!("unix://{SOCKET}"),
+            false => self.url(),
+        };
+        let advertises = format!("http://127.0.0.1:{}", self.client_port);
         let mut command = Command::new("etcd");
         command
+            .current_dir(self.directory.path())
             .args(["--name", &self.name, "--data-dir"])
             .arg(self.path("data"))
-            .args([
-                "--listen-client-urls",
-                &self.url(),
-                "--advertise-client-urls",
-                &self.url(),
-            ])
+            .args(["--listen-client-urls", &listens, "--advertise-client-urls", &advertises])
             .args(["--listen-peer-urls", &self.peer_url()])
             .args(["--initial-advertise-peer-urls", &self.peer_url()])
             .args(["--initial-cluster", &self.cluster, "--log-level", "error"])
@@ -148,16 +145,6 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
-        if self.tls.is_some() {
-            for (flag, file) in [
-                ("--cert-file", "server.crt"),
-                ("--key-file", "server.key"),
-                ("--trusted-ca-file", "ca.crt"),
-            ] {
-                command.arg(flag).arg(self.path(file));
-            }
-            command.arg("--client-cert-auth");
-        }
         // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec.
         unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
         self.process = Some(command.spawn().expect("etcd runs (Debian: etcd-server)"));
@@ -191,49 +178,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-impl Tls {
-    pub fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "a CA");
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        Tls { ca }
-    }
-
-    fn sign(&self, names: &[&str], user: &str, usage: &[ExtendedKeyUsagePurpose]) -> (String, String) {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, user);
-        params.extended_key_usages = usage.to_vec();
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.ca).unwrap().pem(), key.serialize_pem())
-    }
-
-    fn write_server(&self, directory: &Path) {
-        let usage = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        // etcd's own gateway asks etcd over loopback.
-        let (certificate, key) = self.sign(&[CONFIG_NAME, "127.0.0.1"], "", &usage);
-        for (name, content) in [
-            ("server.crt", certificate),
-            ("server.key", key),
-            ("ca.crt", self.ca.pem()),
-        ] {
-            std::fs::write(directory.join(name), content).unwrap();
-        }
-    }
-
-    /// Credentials of a user of this name.
-    pub fn credentials(&self, user: &str) -> Credentials {
-        let (certificate, key) = self.sign(&[], user, &[ExtendedKeyUsagePurpose::ClientAuth]);
-        Credentials {
-            ca: Pem::Text(self.ca.pem()),
-            certificate: Pem::Text(certificate),
-            key: Pem::Text(key),
-        }
     }
 }
 
