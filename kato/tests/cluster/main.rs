@@ -6,4 +6,5 @@ mod backup;
 mod following;
 mod harness;
 mod leaving;
+mod membership;
 mod rights;

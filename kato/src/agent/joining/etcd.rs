@@ -198,6 +198,11 @@ impl Settings {
         ]
     }
 
+    /// Where the other members reach it.
+    pub fn peer_url(&self) -> &str {
+        &self.initial_advertise_peer_urls
+    }
+
     /// Where this member says that clients reach it.
     pub fn endpoint(&self) -> &str {
         &self.advertise_client_urls

@@ -1,22 +1,30 @@
 //! A node's part in the config store: with the role config it becomes a member and renews its certificates as one, without
-//! it what is left of the membership goes.
+//! it what is left of the membership goes. One that ended meanwhile, since the role was gone for a while, is begun anew: to
+//! etcd a member that was removed never comes back.
+//!
+//! ```text
+//!   settings, etcd runs ──the others have let it go──▶ no settings, etcd ends ──▶ asks the core ──▶ no data, settings, etcd
+//! ```
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::time::Duration;
 
 use cluster::identity::{Key, Pki};
-use cluster::nodes::{NodeFile, Paths, Role};
-use cluster::process::Process;
-use tracing::info;
+use cluster::nodes::{NodeFile, Paths, Role, node_store};
+use cluster::process::{Observed, Process};
+use cluster::store::{self, Store};
+use tracing::{debug, info};
 
 use super::client::{Answer, Client};
 use super::etcd::{Beginning, Ports, Settings};
 use super::{is_due, write};
 use crate::addresses;
+use crate::agent::core::reconciler::ENDPOINTS;
 use crate::agent::core::wire::{Member, Membership};
 use crate::agent::desk::Desk;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 
 /// Do what the role asks for, where it is not done.
 pub async fn keep(paths: &Paths, key: &Key, desk: &Desk) -> Result<()> {
@@ -28,8 +36,15 @@ pub async fn keep(paths: &Paths, key: &Key, desk: &Desk) -> Result<()> {
             false => Ok(()),
         };
     }
+    if settings.exists() && !is_ready(desk).await && is_over(paths, &node).await {
+        return begin_anew(paths, desk).await;
+    }
     let pki = Pki::new(paths.pki());
     let renews = settings.exists();
+    if !renews && runs(desk).await {
+        // That of the membership before this one: its data cannot be taken from under it.
+        return Ok(());
+    }
     let certificates = [pki.config_certificate(), pki.peer_certificate()];
     if renews && !certificates.iter().any(|path| is_due(path, &key.fingerprint())) {
         return Ok(());
@@ -57,9 +72,58 @@ pub async fn keep(paths: &Paths, key: &Key, desk: &Desk) -> Result<()> {
 
 /// Whether this node's etcd runs, wanted or not.
 async fn runs(desk: &Desk) -> bool {
+    etcd(desk).await.is_some_and(|seen| seen.pid.is_some())
+}
+
+/// Whether this node's etcd answers as a member does.
+async fn is_ready(desk: &Desk) -> bool {
+    etcd(desk).await.is_some_and(|seen| seen.is_ready())
+}
+
+async fn etcd(desk: &Desk) -> Option<Observed> {
     let all = desk.supervisor.list().await;
-    all.iter()
-        .any(|seen| seen.process == Process::Config && seen.pid.is_some())
+    all.into_iter().find(|seen| seen.process == Process::Config)
+}
+
+/// Whether the others have let this node's member go. While they cannot be asked, it is one.
+async fn is_over(paths: &Paths, node: &NodeFile) -> bool {
+    let Ok(settings) = Settings::load(paths) else {
+        return false;
+    };
+    match members(paths).await {
+        Ok(members) => !members.iter().any(|member| {
+            member.name == node.id.to_string() || member.peer_urls.iter().any(|url| url == settings.peer_url())
+        }),
+        Err(error) => {
+            debug!(error = %chain(&error), "the members of the config store could not be listed");
+            false
+        }
+    }
+}
+
+/// The members, as one that is not behind the others knows them.
+async fn members(paths: &Paths) -> store::Result<Vec<store::etcd::admin::Member>> {
+    let store = node_store(paths);
+    // Who answers this has all that was done before; etcd itself lists what the asked one knows.
+    store.get(ENDPOINTS).await?;
+    store.admin().members().await
+}
+
+/// Have etcd ended and not started again, so that the core can be asked for another membership.
+async fn begin_anew(paths: &Paths, desk: &Desk) -> Result<()> {
+    info!("this node's membership in the config store has ended; it asks for another one");
+    // Without them etcd is not started; what it had goes when the next membership begins.
+    match fs::remove_file(Settings::file(paths)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::failed("could not remove etcd's settings").because(error));
+        }
+        _ => {}
+    }
+    if etcd(desk).await.is_some_and(|seen| seen.wanted.is_running()) {
+        // Not waited for: it cannot be ready before the core has answered.
+        let _ = desk.supervisor.restart(&[Process::Config], Duration::ZERO).await;
+    }
+    Ok(())
 }
 
 fn take(
@@ -83,6 +147,8 @@ fn take(
     let Some(first) = addresses.first() else { return Ok(()) };
     let written = |error: io::Error| Error::failed("could not write etcd's settings").because(error);
     make_directory(paths).map_err(written)?;
+    // Another membership's, which that of now would not go on with.
+    remove_data(paths).map_err(written)?;
     let beginning = Beginning {
         initial_cluster: Some(given.initial_cluster),
         token: given.cluster_token,
@@ -109,11 +175,15 @@ fn forget(paths: &Paths) -> Result<()> {
         }
     }
     // The settings last, so that what broke off is gone on with.
-    match fs::remove_dir_all(paths.etcd().join("data")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
+    remove_data(paths).map_err(failed)?;
     fs::remove_dir_all(paths.etcd()).map_err(failed)?;
     info!("this node is no member of the config store any more");
     Ok(())
+}
+
+fn remove_data(paths: &Paths) -> io::Result<()> {
+    match fs::remove_dir_all(paths.etcd().join("data")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
