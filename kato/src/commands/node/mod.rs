@@ -7,6 +7,7 @@ mod list;
 mod pair;
 mod place;
 pub mod problem;
+mod reattach;
 mod remove;
 mod rename;
 mod retire;
@@ -26,7 +27,7 @@ pub enum NodeCommand {
     #[command(subcommand)]
     Setup(setup::SetupCommand),
     Attach(attach::AttachArgs),
-    Reattach(attach::ReattachArgs),
+    Reattach(reattach::ReattachArgs),
     Detach(detach::DetachArgs),
     Pair(pair::PairArgs),
     Pending(pair::PendingArgs),
@@ -48,7 +49,7 @@ pub async fn run(context: &Context, command: NodeCommand) -> Result<Exit> {
     match command {
         NodeCommand::Setup(command) => setup::run(context, command).await,
         NodeCommand::Attach(args) => attach::run(context, &args).await,
-        NodeCommand::Reattach(args) => attach::again(context, &args).await,
+        NodeCommand::Reattach(args) => reattach::run(context, &args).await,
         NodeCommand::Detach(args) => detach::run(context, &args).await,
         NodeCommand::Pair(args) => pair::pair(context, &args).await,
         NodeCommand::Pending(args) => pair::pending(context, &args).await,
