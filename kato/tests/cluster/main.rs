@@ -7,4 +7,5 @@ mod following;
 mod harness;
 mod leaving;
 mod membership;
+mod moving;
 mod rights;

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::harness::{Node, until};
 
 /// End this node's agent at once; its processes stay.
-fn kill_agent(node: &Node) {
+pub fn kill_agent(node: &Node) {
     let pid = pid(node, "agent").expect("an agent");
     let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
     assert!(killed.expect("kill runs").success());

@@ -57,19 +57,39 @@ impl Authority {
             any = true;
         }
         if is_due(&pki.door_certificate(), &node.fingerprint()) {
-            let addresses = addresses.to_vec();
-            self.sign(&node, &Subject::Door { addresses }, lifetime, &pki.door_certificate())?;
+            self.sign_door(&node, addresses, lifetime)?;
             any = true;
         }
         let member = [pki.config_certificate(), pki.peer_certificate()];
         if member.iter().any(|path| is_due(path, &node.fingerprint())) {
-            let request = Request::from_pem(&node.request()?)?;
-            let signed = member_certificates(&self.ca, &self.peer_ca, &request, addresses, lifetime)?;
-            write(&member[0], &signed.0)?;
-            write(&member[1], &signed.1)?;
+            self.sign_member(&node, addresses, lifetime)?;
             any = true;
         }
         Ok(any)
+    }
+
+    /// Sign anew what names the core's addresses, since they have changed.
+    pub fn moved(&self, addresses: &[IpAddr], lifetime: Duration) -> Result<()> {
+        let node = Key::load(&self.pki.node_key())?;
+        self.sign_door(&node, addresses, lifetime)?;
+        self.sign_member(&node, addresses, lifetime)
+    }
+
+    fn sign_door(&self, node: &Key, addresses: &[IpAddr], lifetime: Duration) -> Result<()> {
+        let addresses = addresses.to_vec();
+        self.sign(
+            node,
+            &Subject::Door { addresses },
+            lifetime,
+            &self.pki.door_certificate(),
+        )
+    }
+
+    fn sign_member(&self, node: &Key, addresses: &[IpAddr], lifetime: Duration) -> Result<()> {
+        let request = Request::from_pem(&node.request()?)?;
+        let signed = member_certificates(&self.ca, &self.peer_ca, &request, addresses, lifetime)?;
+        write(&self.pki.config_certificate(), &signed.0)?;
+        write(&self.pki.peer_certificate(), &signed.1)
     }
 
     fn sign(&self, key: &Key, subject: &Subject, lifetime: Duration, path: &Path) -> Result<()> {

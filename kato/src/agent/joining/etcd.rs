@@ -4,6 +4,8 @@
 //! etcd answers at a socket in its own directory, which is root's alone. Where it says that it is reached, the gateway
 //! listens (see [`crate::agent::gateway`]).
 
+mod moved;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -116,10 +118,7 @@ impl Settings {
     /// Those of the member on node `id`, reached at `address`.
     pub fn new(paths: &Paths, id: Uuid, address: IpAddr, ports: Ports, beginning: Beginning) -> Self {
         let pki = Pki::new(paths.pki());
-        let any: IpAddr = match address {
-            IpAddr::V4(_) => [0, 0, 0, 0].into(),
-            IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-        };
+        let any = any(address);
         let peer = url(address, ports.peer);
         let state = match beginning.initial_cluster {
             Some(_) => "existing",
@@ -218,6 +217,14 @@ pub fn socket(paths: &Paths) -> PathBuf {
 pub fn own_store(paths: &Paths) -> EtcdStore {
     let endpoint = format!("unix://{}", socket(paths).display());
     EtcdStore::new(Endpoints::Given(vec![endpoint]), None)
+}
+
+/// Every address of the kind of this one.
+fn any(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => [0, 0, 0, 0].into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::time::Duration;
 
@@ -39,32 +40,69 @@ pub async fn keep(paths: &Paths, key: &Key, desk: &Desk) -> Result<()> {
     if settings.exists() && !is_ready(desk).await && is_over(paths, &node).await {
         return begin_anew(paths, desk).await;
     }
-    let pki = Pki::new(paths.pki());
-    let renews = settings.exists();
-    if !renews && runs(desk).await {
+    if !settings.exists() && runs(desk).await {
         // That of the membership before this one: its data cannot be taken from under it.
         return Ok(());
     }
+    let pki = Pki::new(paths.pki());
     let certificates = [pki.config_certificate(), pki.peer_certificate()];
-    if renews && !certificates.iter().any(|path| is_due(path, &key.fingerprint())) {
+    let is_good = certificates.iter().all(|path| !is_due(path, &key.fingerprint()));
+    let Some(membership) = &node.cluster else { return Ok(()) };
+    if settings.exists() && is_good && !has_moved(paths) {
         return Ok(());
     }
-    let Some(membership) = &node.cluster else { return Ok(()) };
     let client = Client::open(paths, membership)?;
     let addresses = addresses::led_by(Some(client.local_address().await?));
+    // Looked at again where the core can be reached: a machine that boots may get its address late.
+    let wanted = match (settings.exists(), has_moved(paths)) {
+        (false, _) => Wanted::Membership,
+        (true, true) => Wanted::Another,
+        (true, false) => Wanted::Certificates,
+    };
+    ask(paths, key, &node, &client, &addresses, wanted).await
+}
+
+/// What this node asks the core for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// To be a member.
+    Membership,
+    /// To be another one, since the others cannot find the one it is.
+    Another,
+    /// To go on as the one it is.
+    Certificates,
+}
+
+/// Whether the others look for this node's member where this machine is not any more.
+fn has_moved(paths: &Paths) -> bool {
+    Settings::load(paths).is_ok_and(|settings| !settings.is_here())
+}
+
+async fn ask(
+    paths: &Paths,
+    key: &Key,
+    node: &NodeFile,
+    client: &Client,
+    addresses: &[IpAddr],
+    wanted: Wanted,
+) -> Result<()> {
     let ports = Ports::chosen();
+    let csr = key.request();
     let question = Member {
-        csr: key
-            .request()
-            .map_err(|error| Error::failed("could not make a request for a certificate").because(error))?,
+        csr: csr.map_err(|error| Error::failed("could not make a request for a certificate").because(error))?,
         id: node.id,
-        addresses: addresses.clone(),
+        addresses: addresses.to_vec(),
         client_port: ports.client,
         peer_port: ports.peer,
-        renews,
+        renews: wanted == Wanted::Certificates,
     };
     match client.member(&question).await? {
-        Answer::Done(given) => take(paths, &node, &addresses, ports, *given, renews),
+        Answer::Done(_) if wanted == Wanted::Another => {
+            // etcd ends when it hears of it, and then the membership of now begins.
+            info!(address = ?addresses.first(), "this node's member of the config store is at another address now");
+            Ok(())
+        }
+        Answer::Done(given) => take(paths, node, addresses, ports, *given, question.renews),
         Answer::Waiting => Err(Error::unreachable("the core gave no answer that is known")),
         Answer::Refused(reason) => Err(Error::refused(format!("the core makes this node no member: {reason}"))),
     }
@@ -129,7 +167,7 @@ async fn begin_anew(paths: &Paths, desk: &Desk) -> Result<()> {
 fn take(
     paths: &Paths,
     node: &NodeFile,
-    addresses: &[std::net::IpAddr],
+    addresses: &[IpAddr],
     ports: Ports,
     given: Membership,
     renews: bool,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   asking ──▶ unpaired (asks on) ──▶ member ──2/3 of the certificate's life──▶ asking
-//!      └▶ unreachable, refused (ask on, more slowly)
+//!      └▶ unreachable, refused (ask on, more slowly)   └─the store is not where it was──▶ asking
 //! ```
 //!
 //! The state is in files: `pki/` and `endpoints.json`. [`Standing`] is what is told of it. What the node does with its
@@ -17,12 +17,12 @@ pub mod standing;
 use std::time::Duration;
 
 use cluster::identity::{Certificate, Key, Pki, Secret};
-use cluster::nodes::{Access, Kind, NodeFile, Paths, Role, open_tree};
+use cluster::nodes::{Access, Kind, Membership, NodeFile, Paths, Role, open_tree};
 use cluster::pairing::Asks;
 use cluster::store;
 use cluster::store::etcd::EndpointsFile;
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::client::{Answer, Client};
 pub use self::standing::{Place, Standing};
@@ -41,6 +41,8 @@ const REFUSED: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(2);
 /// How many looks there are between two at the list of endpoints.
 const ENDPOINTS_EVERY: u32 = 5;
+/// After how many of those in vain the core is asked where the store is.
+const LOST_AFTER: u32 = 3;
 
 /// Where the secret of a join token waits to be used, for the agent that asks.
 pub fn token_file(paths: &Paths) -> std::path::PathBuf {
@@ -57,9 +59,9 @@ pub async fn keep(paths: &Paths, node: &NodeFile, desk: &Desk) {
         // The core signs for itself.
         return std::future::pending().await;
     }
-    let (mut wait, mut is_out) = (WAITS.0, false);
+    let (mut wait, mut stayed) = (WAITS.0, Stayed::UntilDue);
     loop {
-        let (place, problem) = match step(paths, membership, is_out).await {
+        let (place, problem) = match step(paths, membership, stayed).await {
             Ok(place) => (place, String::new()),
             Err(error) => (Place::Unreachable, chain(&error)),
         };
@@ -72,11 +74,10 @@ pub async fn keep(paths: &Paths, node: &NodeFile, desk: &Desk) {
         let place = show.borrow().as_ref().map(|standing| standing.place);
         wait = match place {
             Some(Place::Member) => {
-                let stayed = stay(paths, desk).await;
-                is_out = stayed == Stayed::Out;
+                stayed = stay(paths, desk).await;
                 match stayed {
                     Stayed::NotAtAll => longer(wait).await,
-                    Stayed::UntilDue | Stayed::Out => WAITS.0,
+                    Stayed::UntilDue | Stayed::Out | Stayed::Lost => WAITS.0,
                 }
             }
             Some(Place::Refused) => {
@@ -94,14 +95,29 @@ async fn longer(wait: Duration) -> Duration {
     (wait * 3 / 2).min(WAITS.1)
 }
 
-/// Ask once, where there is something to ask for: a certificate, or whether the node `is_out`.
-async fn step(paths: &Paths, membership: &cluster::nodes::Membership, is_out: bool) -> Result<Place> {
-    let pki = Pki::new(paths.pki());
-    let unusable = |error| Error::failed("the node's key is not usable").because(error);
-    let key = Key::load(&pki.node_key()).map_err(unusable)?;
-    if !is_out && !is_due(&pki.node_certificate(), &key.fingerprint()) {
-        return Ok(Place::Member);
+/// Ask once, where there is something to ask for: a certificate, whether the node is out, or where the store is.
+async fn step(paths: &Paths, membership: &Membership, stayed: Stayed) -> Result<Place> {
+    let key = key(paths)?;
+    let is_good = !is_due(&Pki::new(paths.pki()).node_certificate(), &key.fingerprint());
+    match stayed {
+        Stayed::UntilDue | Stayed::NotAtAll if is_good => Ok(Place::Member),
+        Stayed::Lost if is_good => Ok(renew(paths, membership).await.unwrap_or_else(|error| {
+            // It may be the store itself that is away: then it comes back where it was.
+            debug!(error = %chain(&error), "the core could not say where the config store is");
+            Place::Member
+        })),
+        _ => renew(paths, membership).await,
     }
+}
+
+fn key(paths: &Paths) -> Result<Key> {
+    let loaded = Key::load(&Pki::new(paths.pki()).node_key());
+    loaded.map_err(|error| Error::failed("the node's key is not usable").because(error))
+}
+
+/// Ask the core for a certificate and where the config store is, and keep what it gives.
+pub async fn renew(paths: &Paths, membership: &Membership) -> Result<Place> {
+    let key = key(paths)?;
     let client = Client::open(paths, membership)?;
     match ask(paths, &client, &key).await? {
         Answer::Done(joined) => {
@@ -163,7 +179,7 @@ fn take(paths: &Paths, key: &Key, joined: Joined) -> Result<()> {
 }
 
 /// Why a node that was in has something to ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Stayed {
     /// Its certificate is to be renewed.
     UntilDue,
@@ -171,6 +187,8 @@ enum Stayed {
     NotAtAll,
     /// The store does not let it in any more.
     Out,
+    /// The store does not answer where it did.
+    Lost,
 }
 
 /// The node is in: until it has something to ask, keep what else a member needs.
@@ -179,7 +197,7 @@ async fn stay(paths: &Paths, desk: &Desk) -> Stayed {
     let Ok(key) = Key::load(&pki.node_key()) else {
         return Stayed::NotAtAll;
     };
-    let mut looks = 0;
+    let (mut looks, mut in_vain) = (0, 0);
     while !is_due(&pki.node_certificate(), &key.fingerprint()) {
         if let Err(error) = member::keep(paths, &key, desk).await {
             warn!(error = %chain(&error), "this node could not do its part in the config store");
@@ -189,8 +207,14 @@ async fn stay(paths: &Paths, desk: &Desk) -> Stayed {
             match refresh_endpoints(paths).await {
                 // Put out, or the rights are just being made: the core knows.
                 Err(store::Error::NotGranted { .. }) => return Stayed::Out,
-                Err(error) => tracing::debug!(error = %chain(&error), "the list of endpoints could not be read"),
-                Ok(()) => {}
+                Err(error) => {
+                    debug!(error = %chain(&error), "the list of endpoints could not be read");
+                    in_vain += 1;
+                    if in_vain == LOST_AFTER {
+                        return Stayed::Lost;
+                    }
+                }
+                Ok(()) => in_vain = 0,
             }
         }
         sleep(LOOK).await;

@@ -4,6 +4,7 @@
 pub mod attach;
 mod detach;
 mod list;
+mod moved;
 mod pair;
 mod place;
 pub mod problem;

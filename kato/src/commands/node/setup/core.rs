@@ -152,7 +152,7 @@ async fn present(context: &Context, args: &CoreArgs, address: &Address) -> Resul
         }
         Some(membership) if membership.core != address.to_string() => {
             let message = format!("this machine is the core at {} already", membership.core);
-            Err(Error::refused(message).hint("kato node list"))
+            Err(Error::refused(message).hint(format!("kato node reattach {address}")))
         }
         Some(_) => Ok(node),
     }
@@ -168,7 +168,7 @@ fn with_known_id(paths: &Paths, node: NodeFile) -> NodeFile {
 }
 
 /// The address of this machine that the core's name leads to, where it does.
-async fn own_address(address: &Address) -> Option<IpAddr> {
+pub async fn own_address(address: &Address) -> Option<IpAddr> {
     if let Ok(address) = address.host().parse() {
         return Some(address);
     }

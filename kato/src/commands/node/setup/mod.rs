@@ -3,7 +3,7 @@
 //! It makes the node's places and file, the config tree and the agent. Installing programs is somebody else's job. Here is
 //! `micro`, a cloud of one node, and what it shares with [`core`].
 
-mod core;
+pub mod core;
 mod finish;
 mod store;
 

@@ -16,6 +16,7 @@ use crate::store::Result;
 
 mod maintenance;
 mod members;
+mod moved;
 mod snapshot;
 
 pub use maintenance::{Alarm, AlarmKind, MemberStatus};
