@@ -175,6 +175,33 @@ fn a_new_name_takes_the_nodes_own_values_along() {
 }
 
 #[test]
+fn a_rename_that_was_done_or_broke_off_is_run_again() {
+    let node = alive();
+    for set in ["local fence/max_containers 7", "local fence/default_memory_mb 300"] {
+        assert_eq!(node.kato(&format!("config set {set}")).code(), 0);
+    }
+    // Broken off after the first value was copied.
+    assert_eq!(node.kato("config set -n uno fence max_containers 7").code(), 0);
+    assert_eq!(node.kato("node rename uno").stderr(), "node one is called uno now\n");
+    assert_eq!(node.kato("config get local fence/default_memory_mb").stdout(), "300\n");
+    // Its answer lost, and the values of the old name not removed.
+    assert_eq!(node.kato("config set -n one fence max_containers 7").code(), 0);
+    insta::assert_snapshot!(node.kato("node rename -n one uno"), @"
+    exit: 0
+    ---- stderr
+    the node is called uno already
+    ");
+    assert_eq!(node.kato("config get -n one fence max_containers").stdout(), "256\n");
+    assert_eq!(node.kato("config get local fence/max_containers").stdout(), "7\n");
+    insta::assert_snapshot!(node.kato("node rename -n one due"), @r#"
+    exit: 4
+    ---- stderr
+    kato: there is no node "one"
+    hint: kato node list
+    "#);
+}
+
+#[test]
 fn a_node_has_a_zone_and_a_realm() {
     let node = alive();
     assert_eq!(

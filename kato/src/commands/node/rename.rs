@@ -1,9 +1,15 @@
 //! `kato node rename`: another name for a node. Its own values of the configuration go with it.
+//!
+//! ```text
+//!  values copied to the new name ─▶ record, by name, in one transaction ─▶ values of the old name removed ─▶ the node confirms
+//! ```
+//!
+//! Broken off at any point, or with an answer that was lost, it is run again and goes on.
 
 use clap::Args;
-use cluster::config::{Config, KeyPath, Name, Scope, Target};
+use cluster::config::{Config, KeyPath, Name, Scope, Target, Tree};
 
-use super::super::cloud::{Cloud, NodeArgs, bounded, name};
+use super::super::cloud::{Cloud, NodeArgs, Seen, bounded, name};
 use super::super::config::{change, problem};
 use super::super::order;
 use super::super::role::reported;
@@ -12,8 +18,8 @@ use crate::error::{Error, Exit, Kind, Result};
 
 /// Give a node another name
 ///
-/// The values that are set for the node alone go with it, unless there are some for the new name already; then those
-/// are its own. Its fence is restarted, its containers go on.
+/// The values that are set for the node alone go with it, unless there are others for the new name already; then those
+/// are its own. Its fence is restarted, its containers go on. A node that has the name already is done with.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -33,13 +39,14 @@ pub struct RenameArgs {
 pub async fn run(context: &Context, args: &RenameArgs) -> Result<Exit> {
     let new = name(&args.new)?;
     let cloud = Cloud::open(context).await?;
-    let node = cloud.meant(&args.node).await?;
+    let node = meant(&cloud, &args.node, &new).await?;
     let old = node.record.name.clone();
+    let config = Config::new(cloud.store.clone(), cloud.node.name.clone());
     if old == new {
+        tidy(&config, &args.node, &new).await?;
         context.ui.say(&format!("the node is called {new} already"));
         return Ok(Exit::Done);
     }
-    let config = Config::new(cloud.store.clone(), cloud.node.name.clone());
     let taken_along = copy_values(context, &config, &old, &new).await?;
     let nodes = cloud.nodes();
     let renamed = nodes.change(node.record.id, |record| {
@@ -47,7 +54,8 @@ pub async fn run(context: &Context, args: &RenameArgs) -> Result<Exit> {
         Ok(())
     });
     if let Err(error) = bounded(renamed).await {
-        if taken_along {
+        // Where it is not known whether it is called so now, the values stay for both names until this is run again.
+        if taken_along && error.kind() != Kind::Unreachable {
             remove_values(&config, &new).await?;
         }
         return Err(error);
@@ -73,14 +81,47 @@ pub async fn run(context: &Context, args: &RenameArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Set for the new name what is set for the old one; whether there was something, and nothing in its place.
+/// The node that is meant by its old name, or that has the new one since this was done before.
+async fn meant(cloud: &Cloud, args: &NodeArgs, new: &Name) -> Result<Seen> {
+    let error = match cloud.meant(args).await {
+        Err(error) if error.kind() == Kind::NotFound => error,
+        found => return found,
+    };
+    let renamed = cloud.seen().await?.into_iter().find(|seen| seen.record.name == *new);
+    renamed.ok_or(error)
+}
+
+/// Remove what an earlier run may have left of the old name, which no node has any more.
+async fn tidy(config: &Config, args: &NodeArgs, new: &Name) -> Result<()> {
+    let old = args.node.as_deref().and_then(|word| Name::new(word).ok());
+    let Some(old) = old.filter(|old| old != new) else {
+        return Ok(());
+    };
+    let layers = config.layers().await.map_err(problem::tree)?;
+    let (left, values) = (
+        layers.own(&Scope::Node(old.clone())),
+        layers.own(&Scope::Node(new.clone())),
+    );
+    match !left.is_empty() && is_part_of(&left, &values) {
+        true => remove_values(config, &old).await,
+        false => Ok(()),
+    }
+}
+
+/// Whether all these values are among those.
+fn is_part_of(some: &Tree, all: &Tree) -> bool {
+    some.iter().all(|(path, value)| all.leaf(path) == Some(value))
+}
+
+/// Set for the new name what is set for the old one; whether there was something, and nothing else in its place.
 async fn copy_values(context: &Context, config: &Config, old: &Name, new: &Name) -> Result<bool> {
     let layers = config.layers().await.map_err(problem::tree)?;
     let values = layers.own(&Scope::Node(old.clone()));
     if values.is_empty() {
         return Ok(false);
     }
-    if !layers.own(&Scope::Node(new.clone())).is_empty() {
+    // What an earlier run has copied is no other value.
+    if !is_part_of(&layers.own(&Scope::Node(new.clone())), &values) {
         context.ui.warn(&format!(
             "There are values of its own for {new} already; those of {old} stay where they are"
         ));
@@ -103,7 +144,7 @@ async fn remove_values(config: &Config, node: &Name) -> Result<()> {
 }
 
 /// The components of these values, as targets of a node.
-fn components(values: &cluster::config::Tree, node: &Name) -> Result<Vec<(Target, serde_json::Value)>> {
+fn components(values: &Tree, node: &Name) -> Result<Vec<(Target, serde_json::Value)>> {
     let mut names: Vec<&str> = values
         .iter()
         .filter_map(|(path, _)| path.split_first().map(|(name, _)| name))
