@@ -1,8 +1,9 @@
 //! Orders to a node's processes from elsewhere: `wanted/ID/PROCESS` holds the last one, the node's agent does it and
 //! answers in its report.
 //!
-//! An order's number only grows, whatever store it is in: it is made of the time. An agent does what is above the last
-//! number it has done, so that an order is done when a node comes back, and is not done again.
+//! An order's number only grows, whatever store it is in and whatever clock is wrong: it is made of the time, and above the
+//! last order's and the last one that the node has answered. An agent does what is above the last number it has done, so that
+//! an order is done when a node comes back, and is not done again.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Process;
+use crate::nodes::report::report_key;
 use crate::store::{Entry, Error, Outcome, Result, Store, Txn};
 
 /// Where orders are.
@@ -55,6 +57,19 @@ pub struct Answered {
     pub problem: String,
 }
 
+/// What has a number, whatever else it has: a later version may say more than this one can read.
+#[derive(Deserialize)]
+struct Numbered {
+    number: u64,
+}
+
+/// What of a node's report is about orders.
+#[derive(Deserialize)]
+struct Reported {
+    #[serde(default)]
+    orders: BTreeMap<String, Numbered>,
+}
+
 /// The keys of all orders for a node start with this.
 pub fn orders_prefix(node: Uuid) -> String {
     format!("{WANTED}{node}/")
@@ -86,10 +101,13 @@ pub async fn give(
         let present = store.get(&key).await?;
         let last = present
             .as_ref()
-            .and_then(|entry| serde_json::from_slice::<Order>(&entry.value).ok());
+            .and_then(|entry| serde_json::from_slice::<Numbered>(&entry.value).ok());
+        let last = last
+            .map(|order| order.number)
+            .max(answered(store, node, process).await?);
         let at = Timestamp::now();
         let order = Order {
-            number: next_number(last.map(|order| order.number), at),
+            number: next_number(last, at),
             action,
             within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
             by: by.to_owned(),
@@ -108,6 +126,15 @@ pub async fn give(
     }
     let seconds = begun.elapsed().as_secs();
     Err(Error::Busy { place: key, seconds })
+}
+
+/// The number of the last order that the node has answered, as it says: a store that was restored, or a node that came
+/// again, has none of the orders before.
+async fn answered(store: &dyn Store, node: Uuid, process: Process) -> Result<Option<u64>> {
+    let entry = store.get(&report_key(node)).await?;
+    let report = entry.and_then(|entry| serde_json::from_slice::<Reported>(&entry.value).ok());
+    let answered = report.and_then(|report| report.orders.get(process.name()).map(|order| order.number));
+    Ok(answered)
 }
 
 /// Above the last one, and above those that a store before this one had.
@@ -158,6 +185,32 @@ mod tests {
         let mut numbers = [a.unwrap(), b.unwrap(), c.unwrap()];
         numbers.sort_unstable();
         assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    }
+
+    #[tokio::test]
+    async fn what_a_clock_that_is_behind_gives_is_above_what_the_node_has_done() {
+        let store = MemoryStore::new();
+        let node = Uuid::from_u128(1);
+        let order = async || {
+            give(&store, node, Process::Fence, OrderAction::Stop, WITHIN, "admin")
+                .await
+                .unwrap()
+        };
+        let key = format!("{}{}", orders_prefix(node), Process::Fence);
+        let put = async |key: &str, value: &str| store.txn(Txn::new().put(key, value)).await.unwrap();
+        // Of a clock that is ahead of this one's, and of a version that knows more.
+        let ahead = Timestamp::now().as_millisecond() as u64 + 1_000_000_000;
+        put(&key, &format!(r#"{{"number":{ahead},"action":"polish"}}"#)).await;
+        assert_eq!(order().await, ahead + 1);
+        // The orders are gone with the node's record, and the node is here again.
+        let report = format!(
+            r#"{{"orders":{{"fence":{{"number":{},"problem":""}},"later":{{"number":1}}}}}}"#,
+            ahead + 9
+        );
+        put(&report_key(node), &report).await;
+        store.txn(Txn::new().delete(&key)).await.unwrap();
+        assert_eq!(order().await, ahead + 10);
+        assert_eq!(order().await, ahead + 11);
     }
 
     #[test]
