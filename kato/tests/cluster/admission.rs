@@ -248,7 +248,8 @@ fn a_micro_clouds_tree_comes_along_and_a_second_set_up_changes_nothing() {
     assert_eq!(core.done(&["config", "get", "cluster", "endpoint"]), "127.0.0.1");
 }
 
-fn answer_as_docker(listener: &std::os::unix::net::UnixListener) {
+/// Say of this socket that Docker is there.
+pub fn answer_as_docker(listener: &std::os::unix::net::UnixListener) {
     use std::io::{BufRead, BufReader, Write};
     for stream in listener.incoming().flatten() {
         let mut asked = BufReader::new(&stream).lines().map_while(Result::ok);

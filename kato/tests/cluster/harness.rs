@@ -40,7 +40,15 @@ impl Node {
     }
 
     /// Make it a core.
+    #[track_caller]
     pub fn set_up(&self, more: &[&str]) {
+        let args = self.to_set_up();
+        let args: Vec<&str> = args.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        self.done(&args);
+    }
+
+    /// The arguments that make it a core.
+    pub fn to_set_up(&self) -> Vec<String> {
         let (door, store) = (
             self.ports[2].to_string(),
             format!("{},{}", self.ports[0], self.ports[1]),
@@ -57,7 +65,7 @@ impl Node {
             "--store-ports",
             &store,
         ];
-        self.done(&[&args, more].concat());
+        args.map(str::to_owned).to_vec()
     }
 
     /// A node that was let in by a token.

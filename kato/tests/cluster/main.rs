@@ -9,3 +9,4 @@ mod leaving;
 mod membership;
 mod moving;
 mod rights;
+mod setup;

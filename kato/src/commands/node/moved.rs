@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cluster::config::{Config, KeyPath, Name, Target};
 use cluster::identity::{Address, Pki};
-use cluster::nodes::{Membership, NodeFile, Nodes, Paths};
+use cluster::nodes::{Membership, NodeFile, Nodes};
 use cluster::process::Process;
 use cluster::store::Store;
 use cluster::store::etcd::admin::Admin;

@@ -23,7 +23,7 @@ use cluster::store::sqlite::SqliteStore;
 use tokio::net::lookup_host;
 
 use super::store::{Temporary, copy};
-use super::{chosen_name, engine, finish, make_places};
+use super::{chosen_name, engine, finish, make_places, unfinished};
 use crate::addresses;
 use crate::agent::core::authority::Authority;
 use crate::agent::core::desk::cluster_token;
@@ -88,6 +88,9 @@ pub async fn run(context: &Context, args: &CoreArgs) -> Result<Exit> {
     }
     let paths = &context.paths;
     let before = present(context, args, &address).await?;
+    if before.kind == Kind::Micro {
+        super::foreign::refuse_credential(paths)?;
+    }
     make_places(paths)?;
     let pki = Pki::new(paths.pki());
     shared::make_pki(&pki)?;
@@ -110,7 +113,9 @@ pub async fn run(context: &Context, args: &CoreArgs) -> Result<Exit> {
     });
     if before.kind == Kind::Micro {
         let _progress = context.ui.progress("filling the config store");
+        unfinished::begin_anew(paths, &settings).await?;
         fill(context, &node, &address, &addresses, &settings, &authority, &admin).await?;
+        unfinished::finish(paths)?;
         // From here on this node is the core.
         node.save(paths)?;
     }
@@ -200,6 +205,7 @@ fn settings(
         token: cluster_token(&authority.ca),
     };
     let ports = args.store_ports.unwrap_or_else(Ports::chosen);
+    unfinished::mark(paths).map_err(failed)?;
     let settings = Settings::new(paths, node.id, *first, ports, beginning);
     settings.save(paths).map_err(failed)?;
     Ok(settings)

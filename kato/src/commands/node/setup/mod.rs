@@ -5,7 +5,9 @@
 
 pub mod core;
 mod finish;
+mod foreign;
 mod store;
+mod unfinished;
 
 use std::fs;
 use std::io;
