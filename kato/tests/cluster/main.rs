@@ -5,6 +5,7 @@ mod admission;
 mod backup;
 mod following;
 mod harness;
+mod knocking;
 mod leaving;
 mod membership;
 mod moving;
