@@ -10,6 +10,7 @@ use clap::Parser;
 use cluster::nodes::Paths;
 
 use crate::commands::{self, Command, Context};
+use crate::completing;
 use crate::error::{Error, Exit, Result};
 use crate::suggest;
 use crate::ui::Ui;
@@ -50,6 +51,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a check, 4 not found,
 /// Run the command that `args` name; the result is the exit code of the program.
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
+    if completing::answered(&args) {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(mut answer) => {

@@ -6,6 +6,7 @@ mod addresses;
 mod agent;
 mod cli;
 mod commands;
+mod completing;
 mod docker_api;
 mod error;
 mod fence_api;

@@ -1,12 +1,16 @@
-//! `kato completion`: a script that completes kato's command line in a shell.
+//! `kato completion`: a script that completes kato's command line in a shell, by asking kato (`completing.rs`).
 
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, ValueEnum};
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 
 use super::Context;
-use crate::cli::Cli;
-use crate::error::{Exit, Result};
+use crate::completing::VARIABLE;
+use crate::error::{Error, Exit, Result};
 
 /// Print the completion script of a shell
+///
+/// Commands and options are completed, and the names of nodes and realms and the fingerprints of nodes that wait, where
+/// whoever asks may read them and the cluster answers within a second.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -26,12 +30,12 @@ enum Shell {
     Fish,
 }
 
-impl From<Shell> for clap_complete::Shell {
-    fn from(shell: Shell) -> Self {
-        match shell {
-            Shell::Bash => clap_complete::Shell::Bash,
-            Shell::Zsh => clap_complete::Shell::Zsh,
-            Shell::Fish => clap_complete::Shell::Fish,
+impl Shell {
+    fn completer(self) -> &'static dyn EnvCompleter {
+        match self {
+            Shell::Bash => &Bash,
+            Shell::Zsh => &Zsh,
+            Shell::Fish => &Fish,
         }
     }
 }
@@ -39,12 +43,9 @@ impl From<Shell> for clap_complete::Shell {
 /// Print the script.
 pub fn run(context: &Context, args: &CompletionArgs) -> Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        clap_complete::Shell::from(args.shell),
-        &mut Cli::command(),
-        "kato",
-        &mut script,
-    );
+    let shell = args.shell.completer();
+    let written = shell.write_registration(VARIABLE, "kato", "kato", "kato", &mut script);
+    written.map_err(|error| Error::failed("could not write the script").because(error))?;
     context.ui.bytes(&script)?;
     Ok(Exit::Done)
 }

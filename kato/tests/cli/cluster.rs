@@ -15,7 +15,7 @@ use crate::processes::Node;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A node that runs, and that says so.
-fn alive() -> Node {
+pub fn alive() -> Node {
     let node = Node::running();
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -28,7 +28,7 @@ fn alive() -> Node {
 }
 
 /// Let a second node in, of which nobody ever hears.
-fn with_a_dead_one(node: &Node) {
+pub fn with_a_dead_one(node: &Node) {
     let tree = node.0.root().join("var/lib/kato/tree.db");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

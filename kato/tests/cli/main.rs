@@ -4,6 +4,7 @@
 
 mod basics;
 mod cluster;
+mod completing;
 mod config;
 mod configwatch;
 mod container;

@@ -3,6 +3,7 @@
 
 mod admission;
 mod backup;
+mod completing;
 mod following;
 mod harness;
 mod knocking;

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 pub use self::problem::{registry, store};
 use super::Context;
 use super::config::{change, open_store, problem as tree};
+use crate::completing;
 use crate::error::{Error, Result};
 use crate::ui;
 
@@ -30,7 +31,7 @@ pub const WITHIN: Duration = Duration::from_secs(3);
 #[derive(Args, Debug)]
 pub struct NodeArgs {
     /// The node: its name, id, the beginning of its id, or an address; this node if it is not given
-    #[arg(short = 'n', long, value_name = "NODE")]
+    #[arg(short = 'n', long, value_name = "NODE", add = completing::nodes())]
     pub node: Option<String>,
 }
 

@@ -10,6 +10,7 @@ use cluster::realms::Realms;
 
 use super::Context;
 use super::cloud::bounded;
+use crate::completing;
 use crate::error::{Error, Exit, Result};
 
 pub mod change;
@@ -63,10 +64,10 @@ pub async fn run(context: &Context, command: ConfigCommand) -> Result<Exit> {
 #[derive(Args, Debug)]
 struct ScopeArgs {
     /// The values of this node
-    #[arg(short = 'n', long, value_name = "NODE", conflicts_with = "realm")]
+    #[arg(short = 'n', long, value_name = "NODE", conflicts_with = "realm", add = completing::nodes())]
     node: Option<String>,
     /// The values of this realm's nodes
-    #[arg(long, value_name = "REALM")]
+    #[arg(long, value_name = "REALM", add = completing::realms())]
     realm: Option<String>,
 }
 

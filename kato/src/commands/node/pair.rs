@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{problem, shared};
 use crate::commands::config::problem::key;
 use crate::commands::{Context, cloud};
+use crate::completing;
 use crate::error::{Error, Exit, Result};
 use crate::ui::{Format, FormatArgs, Table, Tone, time};
 
@@ -35,10 +36,10 @@ pub struct PairArgs {
     roles: Vec<String>,
     /// The fingerprint of the node's key, its first 8 digits or more if it waits, a file with the public key, or - for one
     /// on the standard input
-    #[arg(value_name = "FINGERPRINT|KEY.PUB")]
+    #[arg(value_name = "FINGERPRINT|KEY.PUB", add = completing::waiting())]
     key: String,
     /// The realm it comes into; default if none is given
-    #[arg(value_name = "REALM")]
+    #[arg(value_name = "REALM", add = completing::realms())]
     realm: Option<String>,
     /// How it is called; as it calls itself if no name is given
     #[arg(value_name = "NAME")]
@@ -67,7 +68,7 @@ Example:
   kato node unpair edge1")]
 pub struct UnpairArgs {
     /// The node: its name or its id
-    #[arg(value_name = "NODE")]
+    #[arg(value_name = "NODE", add = completing::nodes())]
     node: String,
 }
 

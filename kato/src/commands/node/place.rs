@@ -5,6 +5,7 @@ use cluster::nodes::Record;
 
 use super::super::cloud::{Cloud, NodeArgs, bounded, name};
 use super::Context;
+use crate::completing;
 use crate::error::{Exit, Result};
 
 /// Show or set a node's availability zone, a label
@@ -33,7 +34,7 @@ pub struct RealmArgs {
     #[command(flatten)]
     node: NodeArgs,
     /// The realm; it is shown if none is given
-    #[arg(value_name = "REALM")]
+    #[arg(value_name = "REALM", add = completing::realms())]
     realm: Option<String>,
 }
 

@@ -10,6 +10,7 @@ use cluster::store::Store;
 
 use super::{problem, shared};
 use crate::commands::{Context, cloud};
+use crate::completing;
 use crate::error::{Error, Exit, Result};
 
 /// Put nodes out of the cluster for good
@@ -26,7 +27,7 @@ pub struct RemoveArgs {
     #[arg(short = 's', long)]
     skip_detach: bool,
     /// The nodes: their names or ids
-    #[arg(value_name = "NODE", required = true)]
+    #[arg(value_name = "NODE", required = true, add = completing::nodes())]
     nodes: Vec<String>,
 }
 

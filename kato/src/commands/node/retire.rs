@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::problem as nodes;
 use crate::commands::Context;
 use crate::commands::config::{change, open_store, problem};
+use crate::completing;
 use crate::error::{Error, Exit, Kind, Result, chain};
 use crate::fence_api::Client;
 use crate::fence_api::wire::Retiring;
@@ -43,7 +44,7 @@ Examples:
   kato node retire -n edge1 --cancel            In service again")]
 pub struct RetireArgs {
     /// The node: its name or id; this one if it is not given
-    #[arg(short, long, value_name = "NODE")]
+    #[arg(short, long, value_name = "NODE", add = completing::nodes())]
     node: Option<String>,
     /// Stop what runs after so many seconds; fence retire/timeout if it is not given
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(i64).range(0..=MAX_RETIRE_TIMEOUT))]

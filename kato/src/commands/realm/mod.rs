@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::cloud::{Cloud, bounded, by, name};
+use crate::completing;
 use crate::error::{Exit, Result};
 use crate::ui::{self, Format, FormatArgs, Table, Tone};
 
@@ -52,7 +53,7 @@ Example:
   kato realm show eu")]
 pub struct ShowArgs {
     /// Its name
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completing::realms())]
     name: String,
     #[command(flatten)]
     format: FormatArgs,
@@ -67,7 +68,7 @@ Example:
   kato realm delete eu")]
 pub struct DeleteArgs {
     /// Its name
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completing::realms())]
     name: String,
 }
 

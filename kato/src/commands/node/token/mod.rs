@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{problem, shared};
 use crate::commands::config::problem::key;
 use crate::commands::{Context, cloud};
+use crate::completing;
 use crate::error::{Exit, Result};
 use crate::ui::{Format, FormatArgs, Table, Tone, time};
 
@@ -33,7 +34,7 @@ Examples:
   kato node token create --realm europe -e dea --minutes 10")]
 pub struct CreateArgs {
     /// The realm the node comes into
-    #[arg(long, value_name = "REALM")]
+    #[arg(long, value_name = "REALM", add = completing::realms())]
     realm: Option<String>,
     /// What the node does, with commas between; what it asks for but config if none is given
     #[arg(short = 'e', long, value_name = "ROLES", value_delimiter = ',')]
