@@ -103,7 +103,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
         () = server::serve(listener, Arc::clone(&desk), answers.clone()) => {}
         () = logs::keep_small(logs) => {}
         () = member.run() => {}
-        () = gateway::serve(paths) => {}
+        () = gateway::serve(paths, &cluster_node) => {}
         () = core::serve(paths, &cluster_node) => {}
         () = joining::keep(paths, &cluster_node, &joining_desk) => {}
         () = service::stay_alive() => {}

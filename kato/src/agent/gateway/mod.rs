@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::identity::{Key, Pki, tls};
-use cluster::nodes::Paths;
 use cluster::nodes::record::BY_ID;
+use cluster::nodes::{NodeFile, Paths};
 use cluster::pairing::ADMIN;
 use cluster::store::etcd::EtcdStore;
 use cluster::store::etcd::gateway::{self, Guests};
@@ -44,8 +44,11 @@ const FIRST: Duration = Duration::from_millis(100);
 /// How often the records are read anew though nothing told of a change.
 const ROUND: Duration = Duration::from_secs(60);
 
-/// Keep the gateway open for as long as this node is a member; never ends.
-pub async fn serve(paths: &Paths) {
+/// Keep the gateway open for as long as this node is a member; never ends. A store that is only being set up has none.
+pub async fn serve(paths: &Paths, node: &NodeFile) {
+    if node.cluster.is_none() {
+        return std::future::pending().await;
+    }
     // Outlives a gateway that is opened anew.
     let (list, guests) = watch::channel(Arc::new(Guests::default()));
     loop {

@@ -13,8 +13,8 @@ use cluster::identity::{Address, Pki};
 use cluster::nodes::{Membership, NodeFile, Nodes};
 use cluster::process::Process;
 use cluster::store::Store;
-use cluster::store::etcd::admin::Admin;
 use cluster::store::etcd::EndpointsFile;
+use cluster::store::etcd::admin::Admin;
 
 use super::setup::core::own_address;
 use super::{problem, shared};
@@ -114,11 +114,16 @@ async fn tell_tree(store: &Arc<dyn Store>, node: &NodeFile, address: &Address, a
 /// Have etcd and the agent that know the new address.
 async fn restart(context: &Context, node: &NodeFile, within: Duration) -> Result<()> {
     let progress = context.ui.progress("restarting the config store");
+    let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+    let processes = vec![Process::Config];
     let action = Action::Restart {
-        processes: vec![Process::Config],
-        within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+        processes: processes.clone(),
+        within_ms,
     };
     client::ask(&context.paths, action).await?;
     progress.update("restarting the agent");
-    shared::restart(&context.paths, node, within).await
+    shared::restart(&context.paths, node, within).await?;
+    // The gateway before it is the new agent's.
+    client::ask(&context.paths, Action::Start { processes, within_ms }).await?;
+    Ok(())
 }
