@@ -1,4 +1,4 @@
-//! How often each one may ask, and how much each may have open, by address or by name: pure, told the time.
+//! How often each one may ask, and how much each may have open, by address or by name. It is told the time.
 
 use std::collections::HashMap;
 use std::hash::Hash;

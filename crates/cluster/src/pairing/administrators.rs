@@ -1,5 +1,5 @@
-//! The administrators: who has a credential, known by the fingerprint of its key. Their users in the config store follow
-//! these records, so that who is deleted here is cut off.
+//! The administrators: who has a credential, known by the fingerprint of its key. The gateways of the config store
+//! go by these records, so that who is deleted here is cut off.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What each guest of the config store may do, as the records say: each paired node, each administrator, the core itself,
 //! and nobody else. Pure; it is here, and only here.
 //!
-//! A guest's name holds the beginning of its key's fingerprint, so that a name given to another key is another guest.
+//! What their leases are marked with is added in [`listed`]. A guest's name holds the beginning of its key's fingerprint, so that a name given to another key is another guest.
 
 use cluster::config::Name;
 use cluster::identity::{Fingerprint, Subject};
@@ -14,14 +14,19 @@ use uuid::Uuid;
 
 use super::records::Records;
 
-/// All who may come. Whose record cannot be read stays as it was.
-pub fn listed(records: &Records, before: &Guests) -> Guests {
+/// All who may come, with the marks of their leases by the members' secret. Whose record cannot be read stays as it was.
+pub fn listed(records: &Records, before: &Guests, secret: &[u8]) -> Guests {
     let kept = before.iter().filter(|guest| {
         let owner = owner(&guest.name);
         records.kept.iter().any(|kept| kept == owner)
     });
     let kept = kept.map(|guest| Guest::clone(guest)).collect::<Vec<_>>();
-    records.guests.iter().cloned().chain(kept).chain([root()]).collect()
+    let marked = |guest: Guest| Guest {
+        mark: Guest::mark_of(secret, &guest.name),
+        ..guest
+    };
+    let guests = records.guests.iter().cloned().chain(kept).chain([root()]);
+    guests.map(marked).collect()
 }
 
 /// The core itself. Its CA signs this name for nobody else.
@@ -30,6 +35,7 @@ fn root() -> Guest {
         name: "root".to_owned(),
         key: None,
         rights: Rights::Root,
+        mark: 0,
     }
 }
 
@@ -48,6 +54,7 @@ pub fn of_node(record: &Record) -> Option<Guest> {
         name: Subject::Node { id }.common_name(&key)?,
         key: Some(key),
         rights: Rights::Granted(grants),
+        mark: 0,
     })
 }
 
@@ -63,6 +70,7 @@ pub fn of_administrator(administrator: &Administrator) -> Option<Guest> {
             keys: Keys::Prefix(String::new()),
             right: Right::ReadWrite,
         }]),
+        mark: 0,
     })
 }
 
@@ -136,7 +144,7 @@ mod tests {
         let (lost, old_key) = (format!("node-{lost}-0123"), format!("{}-0000", nodes_owner(record.id)));
         let names = [&lost, "admin-a-0123", "admin-a-b-0123", &old_key, "friend"];
         let before: Guests = names.map(of_before).into_iter().collect();
-        let now = listed(&records, &before);
+        let now = listed(&records, &before, b"secret");
         let mut names: Vec<&str> = now.iter().map(|guest| guest.name.as_str()).collect();
         names.sort_unstable();
         let mut expected = ["admin-a-0123", &lost, &there.name, "root"];

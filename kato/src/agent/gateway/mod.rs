@@ -23,12 +23,13 @@ use cluster::nodes::{NodeFile, Paths};
 use cluster::pairing::ADMIN;
 use cluster::store::etcd::EtcdStore;
 use cluster::store::etcd::gateway::{self, Guests};
-use cluster::store::{Revision, Store};
+use cluster::store::{Revision, Store, Txn};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
 use self::guests::listed;
 use self::records::Records;
@@ -41,6 +42,10 @@ const LOOK: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often the records are tried to be read while they never were.
 const FIRST: Duration = Duration::from_millis(100);
+/// After how many of these tries it is told.
+const TELL: u64 = 300;
+/// The key of the members' secret.
+const SECRET: &str = "gateway/secret";
 /// How often the records are read anew though nothing told of a change.
 const ROUND: Duration = Duration::from_secs(60);
 
@@ -72,7 +77,7 @@ async fn open(paths: &Paths, list: &watch::Sender<Arc<Guests>>, guests: &watch::
     let (store, socket) = (own_store(paths), socket(paths));
     let take_guests = async {
         // Before, it would turn away those who may come.
-        let seen = first(&store, list).await;
+        let (secret, seen) = first(&store, list).await;
         let at = address(&settings)?;
         let listener = TcpListener::bind(at)
             .await
@@ -80,7 +85,7 @@ async fn open(paths: &Paths, list: &watch::Sender<Arc<Guests>>, guests: &watch::
         info!(%at, "the gateway of the config store is open");
         tokio::select! {
             () = gateway::serve(listener, tls, guests.clone(), &socket) => Ok(()),
-            () = follow(&store, list, seen) => Ok(()),
+            () = follow(&store, list, &secret, seen) => Ok(()),
         }
     };
     tokio::select! {
@@ -137,37 +142,64 @@ async fn renew(
 ) -> Result<()> {
     loop {
         sleep(LOOK).await;
-        if Settings::load(paths).ok().as_ref() != Some(settings) {
+        let is_over = match Settings::load(paths) {
+            Ok(now) => now != *settings,
+            // Anything else passes.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if is_over {
             info!("the gateway of the config store closes, since its member is gone or another one");
             return Ok(());
         }
-        // While it is being written or taken away there is nothing to show anew.
+        // What does not fit together is being written just now, or will be told when the gateway is opened next.
         if let Ok(now) = Shown::read(paths)
             && now != *shown
+            && let Ok(config) = now.config()
         {
-            renewed.send_replace(now.config()?);
+            renewed.send_replace(config);
             *shown = now;
         }
     }
 }
 
-/// Read the list, however long it takes until it can be read. The revision that it is of.
-async fn first(store: &EtcdStore, list: &watch::Sender<Arc<Guests>>) -> Revision {
-    loop {
-        match read(store, list).await {
-            Ok(seen) => return seen,
+/// Read the list, however long it takes until it can be read. The members' secret, and the revision that the list is of.
+async fn first(store: &EtcdStore, list: &watch::Sender<Arc<Guests>>) -> (Vec<u8>, Revision) {
+    for tried in 0_u64.. {
+        let read = async {
+            let secret = secret(store).await?;
+            let seen = read(store, list, &secret).await?;
+            Ok::<_, cluster::store::Error>((secret, seen))
+        };
+        match read.await {
+            Ok(read) => return read,
+            Err(error) if tried % TELL == TELL - 1 => {
+                warn!(error = %chain(&error), "who may use the config store cannot be read; its gateway stays closed");
+            }
             Err(error) => debug!(error = %chain(&error), "the guests of the config store cannot be read yet"),
         }
         sleep(FIRST).await;
     }
+    unreachable!("it goes on until it is done")
+}
+
+/// What the members mark leases with: made by the first that needs it, where no guest can read it.
+async fn secret(store: &EtcdStore) -> cluster::store::Result<Vec<u8>> {
+    loop {
+        if let Some(entry) = store.get(SECRET).await? {
+            return Ok(entry.value);
+        }
+        let new = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::into_bytes).concat();
+        // Another member may be faster: then its own counts.
+        store.txn(Txn::new().when(SECRET, 0).put(SECRET, new)).await?;
+    }
 }
 
 /// Keep the list as the records are; never ends.
-async fn follow(store: &EtcdStore, list: &watch::Sender<Arc<Guests>>, mut seen: Revision) {
+async fn follow(store: &EtcdStore, list: &watch::Sender<Arc<Guests>>, secret: &[u8], mut seen: Revision) {
     loop {
         let next = async {
             changed(store, seen).await?;
-            read(store, list).await
+            read(store, list, secret).await
         };
         match next.await {
             Ok(now) => seen = now,
@@ -175,16 +207,16 @@ async fn follow(store: &EtcdStore, list: &watch::Sender<Arc<Guests>>, mut seen: 
                 debug!(error = %chain(&error), "the guests of the config store could not be read");
                 sleep(PAUSE).await;
                 // What was forgotten in the meantime cannot be watched.
-                seen = first(store, list).await;
+                seen = first(store, list).await.1;
             }
         }
     }
 }
 
-async fn read(store: &EtcdStore, list: &watch::Sender<Arc<Guests>>) -> cluster::store::Result<Revision> {
+async fn read(store: &EtcdStore, list: &watch::Sender<Arc<Guests>>, secret: &[u8]) -> cluster::store::Result<Revision> {
     let (records, revision) = Records::read(store).await?;
     list.send_if_modified(|present| {
-        let now = listed(&records, present);
+        let now = listed(&records, present, secret);
         let is_changed = now != **present;
         *present = Arc::new(now);
         is_changed

@@ -12,7 +12,7 @@ use crate::fence_api::wire::Status as FenceStatus;
 /// The most problems that are told; who wants all of them asks the node itself.
 const MAX_PROBLEMS: usize = 8;
 /// The longest text of a problem, in characters.
-const MAX_PROBLEM: usize = 500;
+pub const MAX_PROBLEM: usize = 500;
 
 /// How the node is now.
 pub async fn report(member: &Member) -> Report {

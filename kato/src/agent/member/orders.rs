@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::Member;
 use super::follow::follow;
+use super::observe::MAX_PROBLEM;
 use crate::agent::wire::LONGEST;
 use crate::error::chain;
 
@@ -51,6 +52,7 @@ async fn obey_for(member: &Member, process: Process, mut orders: watch::Receiver
             _ = newer(&mut later, process, last) => continue,
         };
         let number = order.number;
+        let problem = problem.chars().take(MAX_PROBLEM).collect();
         if let Err(error) = memory.set_order(process, Answered { number, problem }) {
             warn!(%process, error = chain(&error), "could not remember that an order was done");
         }

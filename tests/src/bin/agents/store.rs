@@ -81,8 +81,10 @@ impl Etcd {
                 certificate: sign(&self.ca, &key, &subject)?.into(),
                 key: key.pem().into(),
             };
+            let name = subject.common_name(&key.fingerprint()).context("a name")?;
             all.push(Guest {
-                name: subject.common_name(&key.fingerprint()).context("a name")?,
+                mark: Guest::mark_of(b"secret", &name),
+                name,
                 key: Some(key.fingerprint()),
                 rights: Rights::Granted(grants),
             });

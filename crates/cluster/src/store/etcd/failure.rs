@@ -26,7 +26,7 @@ pub enum Failure {
 /// Why etcd refuses something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// This user may not.
+    /// We may not.
     Denied,
     /// There is no such lease.
     NoLease,
@@ -65,9 +65,7 @@ const REFUSALS: &[(&str, Refusal)] = &[
     ("unhealthy cluster", Refusal::NotNow),
     ("not enough started members", Refusal::NotNow),
     ("too many learner members", Refusal::NotNow),
-    ("name not found", Refusal::Absent),
     ("member not found", Refusal::Absent),
-    ("is not granted to the", Refusal::Absent),
     ("corrupt cluster", Refusal::Corrupt),
 ];
 

@@ -10,7 +10,7 @@
 //! A connection can break, or time run out, between a change and its answer. Nobody can tell from that whether the
 //! change was made, or will be yet: a proposal may still be on its way to the leader. So:
 //!
-//! * What etcd says it did not do (no leader, not sent, too busy, rights just changed) is tried again.
+//! * What etcd says it did not do (no leader, not sent, too busy, certificate just renewed) is tried again.
 //! * A transaction is repeated after an unknown outcome only if it compares a key that it changes with a revision other
 //!   than 0. Revisions only grow, so once it was done that compare never holds again: of all its copies at most one is
 //!   done. A compare with 0 ("no such key") is no such guard, for others may take the key away in between.
@@ -59,8 +59,8 @@ pub struct EtcdStore {
 }
 
 impl EtcdStore {
-    /// The store that answers at `endpoints`, asked as whom `credentials` say. Without them only plain `http://` members
-    /// can be asked, which tests have.
+    /// The store that answers at `endpoints`, asked as whom `credentials` say. Without them a member is asked at its
+    /// socket (`unix://`), or by plain `http://`, which tests have.
     pub fn new(endpoints: Endpoints, credentials: Option<Credentials>) -> Self {
         EtcdStore {
             connector: Arc::new(Connector::new(endpoints, credentials)),

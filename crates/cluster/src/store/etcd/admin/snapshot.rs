@@ -1,4 +1,4 @@
-//! A snapshot: all of etcd, its users and history as well, in one file that `etcdctl snapshot restore` takes.
+//! A snapshot: all of etcd, its history as well, in one file that `etcdctl snapshot restore` takes.
 
 use std::io::{self, Read};
 use std::path::Path;

@@ -24,26 +24,34 @@ pub struct Guest {
     pub key: Option<Fingerprint>,
     /// What they may do.
     pub rights: Rights,
+    /// What the numbers of their leases begin with, see [`Guest::mark_of`].
+    pub mark: i64,
 }
 
 impl Guest {
-    /// A number for a new lease of this guest's. Whose a lease is can be told from its number alone, by every member and
-    /// after every restart; numbers of others cannot be had by finding a name, 47 bits are too many for that.
-    pub fn lease(&self, random: u16) -> i64 {
-        self.mark() << OWN_BITS | i64::from(random % MOST_LEASES)
-    }
-
-    /// Whether a lease is this guest's.
-    pub fn owns(&self, lease: i64) -> bool {
-        self.rights.cover_everything() || lease >> OWN_BITS == self.mark()
-    }
-
-    fn mark(&self) -> i64 {
-        let digest = Sha256::digest(self.name.as_bytes());
+    /// What the numbers of a guest's leases begin with: so whose a lease is can be told from its number alone, by every
+    /// member and after every restart. `secret` is the members' own, so that nobody can look for a name with another's mark.
+    pub fn mark_of(secret: &[u8], name: &str) -> i64 {
+        let digest = Sha256::new().chain_update(secret).chain_update(name).finalize();
         let mut first = [0; 8];
         first.copy_from_slice(&digest[..8]);
         // 47 bits, and never 0: no lease has the number 0.
         (i64::from_be_bytes(first) & ((1 << 47) - 1)).max(1)
+    }
+
+    /// A number for a new lease of this guest's.
+    pub fn lease(&self, random: u16) -> i64 {
+        self.mark << OWN_BITS | i64::from(random % MOST_LEASES)
+    }
+
+    /// Whether a lease is this guest's.
+    pub fn owns(&self, lease: i64) -> bool {
+        self.rights.cover_everything() || lease >> OWN_BITS == self.mark
+    }
+
+    /// Whether this one may not do everything, and so is held to what a node needs.
+    pub fn is_limited(&self) -> bool {
+        !self.rights.cover_everything()
     }
 }
 
@@ -82,6 +90,7 @@ mod tests {
             name: name.to_owned(),
             key: key.map(Fingerprint::of),
             rights: Rights::Granted(Vec::new()),
+            mark: Guest::mark_of(b"secret", name),
         }
     }
 
@@ -107,6 +116,7 @@ mod tests {
             let lease = one.lease(random);
             assert!(lease > 0 && one.owns(lease) && !other.owns(lease));
         }
+        assert_ne!(Guest::mark_of(b"another", "one"), one.mark, "it takes the secret");
         assert!(!one.owns(0) && !one.owns(-1) && !one.owns(i64::MAX));
     }
 }

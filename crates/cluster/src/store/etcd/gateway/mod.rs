@@ -8,16 +8,17 @@
 //!
 //! etcd itself has no access control here: its own does not hold (3.4 passes transactions inside transactions unchecked) and does
 //! not end what is open. The gateway believes certificates of the cluster's CA, asks [`Guests`] what their holders may do, checks every
-//! question ([`check`]) and passes it on over one connection. Answers go back as they are. Whoever is no guest any more,
-//! or whose rights changed, or whose certificate ran out, is disconnected at once.
+//! question ([`check`]) and passes it on. Answers go back as they are. Whoever is no guest any more, or whose rights changed, or
+//! whose certificate ran out, is disconnected at once.
 //!
 //! | module | its job |
 //! | --- | --- |
 //! | [`guests`], [`rights`] | who may come, and what they may do |
 //! | [`check`] | whether a question is allowed; pure |
 //! | [`frame`] | gRPC's messages |
+//! | [`visit`] | one connection of a guest's, and what it may take |
 //! | [`call`], [`status`] | one question, and the answer |
-//! | [`upstream`] | the connection to etcd |
+//! | [`upstream`] | the way to etcd |
 //!
 //! It has no state but connections. Who makes the list of guests follows the records; see the agent.
 
@@ -28,8 +29,9 @@ mod guests;
 mod rights;
 mod status;
 mod upstream;
+mod visit;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,7 +58,7 @@ pub use guests::{Guest, Guests};
 pub use rights::{Grant, Keys, Right, Rights};
 
 use status::{Body, Refusal};
-use upstream::Upstream;
+use visit::Visit;
 
 /// What is said where etcd does not run; the store's client then asks another member.
 pub(super) const NO_MEMBER: &str = "the member of the config store does not run";
@@ -64,11 +66,11 @@ pub(super) const NO_MEMBER: &str = "the member of the config store does not run"
 /// How many connections may be open at once: a few of each of a thousand nodes.
 const MAX_OPEN: usize = 8192;
 /// How many of one certificate.
-const MAX_OPEN_OF_ONE: usize = 64;
+const MAX_OPEN_OF_ONE: usize = 32;
 /// How many may be shaking hands, and how many of one address.
-const MAX_HANDSHAKES: usize = 256;
+const MAX_HANDSHAKES: usize = 2048;
 const MAX_HANDSHAKES_OF_ONE: usize = 64;
-const HANDSHAKE: Duration = Duration::from_secs(5);
+const HANDSHAKE: Duration = Duration::from_secs(3);
 /// How long who is no guest may hear that.
 const STRANGER: Duration = Duration::from_secs(5);
 /// How long the list may lag behind the certificate of somebody new.
@@ -81,13 +83,10 @@ const MAX_HEADERS: u32 = 16 * 1024;
 const ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 /// What a guest may send ahead of what is passed on.
 const WINDOW: u32 = 256 * 1024;
-/// How many watches and other streams one certificate may have open, and how many watches one stream.
-const MAX_STREAMS_OF_ONE: usize = 256;
-const MAX_WATCHES: usize = 64;
-/// The largest question of one who may not do everything, in bytes: many times what a node says of itself.
-const MAX_LIMITED: usize = 128 * 1024;
-/// How often one node may ask: what a start needs at once, and then far more than one does. Each KiB counts as one more, since
-/// the store remembers for a while all that was ever written.
+/// How many questions of one certificate may be under way, on all its connections; watches are, for as long as they last.
+const MAX_UNDER_WAY: usize = 64;
+/// How often one node may ask: what a start needs at once, and then far more than one does. What is read and written counts as more,
+/// see [`check`].
 const RATE: Rate = Rate {
     burst: 2000,
     every: Duration::from_millis(5),
@@ -99,10 +98,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 struct Shared {
     guests: watch::Receiver<Arc<Guests>>,
     rates: Mutex<Rates<String>>,
-    upstream: Upstream,
+    under_way: Arc<Counts<String>>,
     open: Arc<Counts<String>>,
-    streams: Arc<Counts<String>>,
-    handshakes: Semaphore,
+    places: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
     handshakes_of_one: Arc<Counts<IpAddr>>,
 }
 
@@ -117,27 +116,25 @@ pub async fn serve(
     let shared = Arc::new(Shared {
         guests,
         rates: Mutex::new(Rates::new(RATE)),
-        upstream: Upstream::new(socket),
+        under_way: Counts::new(MAX_UNDER_WAY),
         open: Counts::new(MAX_OPEN_OF_ONE),
-        streams: Counts::new(MAX_STREAMS_OF_ONE),
-        handshakes: Semaphore::new(MAX_HANDSHAKES),
+        places: Arc::new(Semaphore::new(MAX_OPEN)),
+        handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
         handshakes_of_one: Counts::new(MAX_HANDSHAKES_OF_ONE),
     });
-    let permits = Arc::new(Semaphore::new(MAX_OPEN));
     // Ends with the gateway, and the connections with it.
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let (shared, acceptor) = (Arc::clone(&shared), TlsAcceptor::from(Arc::clone(&tls.borrow())));
+                let socket = socket.to_path_buf();
                 connections.spawn(async move {
-                    take(&shared, acceptor, stream, peer).await;
-                    drop(permit);
+                    // Who has not shown who they are takes nobody's place.
+                    if let Some(stream) = shake_hands(&shared, acceptor, stream, peer).await {
+                        take(&shared, stream, peer, &socket).await;
+                    }
                 });
             }
             Err(error) => {
@@ -149,46 +146,64 @@ pub async fn serve(
     }
 }
 
-/// One connection, from its handshake to its end.
-async fn take(shared: &Arc<Shared>, acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr) {
+/// Learn who it is, within bounds.
+async fn shake_hands(
+    shared: &Shared,
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<TlsStream<TcpStream>> {
+    let _entered = shared.handshakes_of_one.enter(network(peer.ip()))?;
+    let _permit = shared.handshakes.try_acquire().ok()?;
     // Questions and answers are small, and each is waited for.
-    if let Err(error) = stream.set_nodelay(true) {
-        return debug!(%peer, %error, "a connection broke");
+    stream.set_nodelay(true).ok()?;
+    match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            debug!(%peer, %error, "a handshake failed");
+            None
+        }
+        Err(_) => {
+            debug!(%peer, "a handshake took too long");
+            None
+        }
     }
-    let Some(entered) = shared.handshakes_of_one.enter(peer.ip()) else {
-        return debug!(%peer, "too many of this address shake hands");
-    };
-    let opened = timeout(HANDSHAKE, async {
-        let _permit = shared.handshakes.acquire().await;
-        acceptor.accept(stream).await
-    });
-    let stream = match opened.await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return debug!(%peer, %error, "a handshake failed"),
-        Err(_) => return debug!(%peer, "a handshake took too long"),
-    };
-    drop(entered);
+}
+
+/// What one has of addresses: with IPv6 many.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
+/// One connection, to its end.
+async fn take(shared: &Arc<Shared>, stream: TlsStream<TcpStream>, peer: SocketAddr, socket: &Path) {
     let Some(certificate) = shown(&stream) else {
         return debug!(%peer, "the certificate cannot be read");
     };
-    let Some(_entered) = shared.open.enter(certificate.common_name.clone()) else {
-        return debug!(%peer, name = certificate.common_name, "has too many connections");
+    let name = &certificate.common_name;
+    let (Some(_entered), Ok(_place)) = (shared.open.enter(name.clone()), shared.places.try_acquire()) else {
+        return debug!(%peer, name, "there are too many connections");
     };
     let mut guests = shared.guests.clone();
     let Some(guest) = find(&mut guests, &certificate).await else {
-        debug!(%peer, name = certificate.common_name, "is no guest");
+        debug!(%peer, name, "is no guest");
         // Who was put out is to know it, and to ask to be let in again.
         let _ = timeout(STRANGER, talk(stream, |_| async { Refusal::Denied.response() })).await;
         return;
     };
+    let visit = Visit::new(shared, guest, socket);
     let answer = |request| {
-        let (shared, guest) = (Arc::clone(shared), Arc::clone(&guest));
-        async move { call::answer(&shared, &guest, request).await }
+        let visit = Arc::clone(&visit);
+        async move { call::answer(&visit, request).await }
     };
     tokio::select! {
         () = talk(stream, answer) => {}
-        () = put_out(&mut guests, &certificate, &guest) => debug!(%peer, name = guest.name, "was put out"),
-        () = run_out(&certificate) => debug!(%peer, name = guest.name, "the certificate ran out"),
+        () = visit.ended() => debug!(%peer, name, "had to go"),
+        () = put_out(&mut guests, &certificate, &visit.guest) => debug!(%peer, name, "was put out"),
+        () = run_out(&certificate) => debug!(%peer, name, "the certificate ran out"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The one connection to this node's etcd, over its socket, which all guests' questions share; made when it is needed, and
-//! again when it broke.
+//! The connection to this node's etcd, over its socket, which the questions of one connection of a guest's share; made when it is
+//! needed, and again when it broke.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,10 +20,11 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How often a connection in use is asked whether it lives (etcd hangs up on who asks more often than every 5 s), and how long the
 /// answer may take.
 const ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
-/// What may be on its way to a guest who does not read: each stream has this for itself, and the connection no bound of its own, so
-/// that one guest does not hold up the others.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = i32::MAX as u32;
+/// What may be on its way to a guest who does not read, of one answer and of all.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
+/// How many answers that a guest gave up are remembered. etcd is trusted to send no others.
+const GIVEN_UP: usize = 1024;
 
 /// The way to etcd.
 pub struct Upstream {
@@ -74,6 +75,7 @@ impl Upstream {
             .keep_alive_timeout(ALIVE.1)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_reset_streams(GIVEN_UP)
             .handshake(TokioIo::new(stream))
             .await?;
         // Ends when etcd does, or when nobody has the sender any more.

@@ -80,8 +80,10 @@ impl Guarded {
             key: Pem::Text(key.pem()),
         };
         let fingerprint: Fingerprint = key.fingerprint();
+        let name = subject.common_name(&fingerprint).unwrap();
         let guest = Guest {
-            name: subject.common_name(&fingerprint).unwrap(),
+            mark: Guest::mark_of(b"secret", &name),
+            name,
             key: Some(fingerprint),
             rights: Rights::Granted(Vec::new()),
         };
