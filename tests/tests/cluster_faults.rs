@@ -9,6 +9,8 @@ type Story = anyhow::Result<()>;
 
 /// No command of a story waits longer for what does not answer.
 const BOUND: Duration = Duration::from_secs(20);
+/// How long packets are lost: several times a node's lease.
+const SILENT: Duration = Duration::from_secs(45);
 /// The old kato's nodes did not find back to a core that was gone for longer.
 const OLD_BOUND: Duration = Duration::from_secs(90);
 
@@ -117,6 +119,72 @@ fn a_node_that_was_cut_off_goes_on_and_finds_back() -> Story {
         let most = one.kato(&["config", "get", "fence", "max_containers"]);
         (most.out().trim() == "17").then_some(())
     });
+    assert_eq!(pid_of_app(one), app);
+    Ok(())
+}
+
+#[test]
+fn a_node_whose_packets_to_the_core_are_lost_hangs_nowhere_and_finds_back() -> Story {
+    let cluster = Cluster::paired();
+    let Cluster {
+        core,
+        one,
+        two,
+        network,
+    } = &cluster;
+    start_apps(&cluster);
+    let app = pid_of_app(one);
+    let (agent, fence) = (one.ready("agent"), one.ready("fence"));
+    // No connection ends by it: each has to find out by itself.
+    network.lose(one, "core");
+    let lost = Instant::now();
+    until("its lease is over", LIMIT, || {
+        (!is_alive(&cluster, core, "dea1")).then_some(())
+    });
+    let status = within_bound("status on the core", || core.kato(&["status"])).out();
+    assert!(
+        status
+            .lines()
+            .any(|line| line.contains("dea1") && line.contains("dead since")),
+        "{status}"
+    );
+    core.kato(&["config", "set", "fence", "max_containers", "19"]).ok();
+    within_bound("restart -n", || {
+        core.kato(&["process", "restart", "-n", "dea1", "fence"])
+    })
+    .expect_code(5);
+    let mut rounds = 0;
+    until("it was cut off for long", SILENT * 3, || {
+        let status = within_bound("status", || one.kato(&["status"]));
+        assert!(status.out().contains("cannot be read"), "{}", status.out());
+        within_bound("config get", || one.kato(&["config", "get", "fence", "max_containers"])).expect_code(5);
+        within_bound("process list", || one.kato(&["process", "list"])).ok();
+        let name = format!("alone-{rounds}");
+        within_bound("create", || {
+            one.kato(&["container", "create", "--start", "--handle", &name])
+        })
+        .ok();
+        rounds += 1;
+        (lost.elapsed() > SILENT).then_some(())
+    });
+    assert_eq!(pid_of_app(one), app, "the container went on");
+    network.find(one);
+    let found = Instant::now();
+    cluster.in_order();
+    until("the change is in effect", LIMIT, || {
+        let most = one.kato(&["config", "get", "fence", "max_containers"]);
+        (most.out().trim() == "19").then_some(())
+    });
+    until("fence goes by it", LIMIT, || {
+        let seen = [one, two].map(|dea| dea.kato_json(&["status"])["nodes"][0]["config"]["revision"].as_u64());
+        (seen[0].is_some() && seen[0] == seen[1]).then_some(())
+    });
+    assert!(found.elapsed() < OLD_BOUND, "only after {:?}", found.elapsed());
+    assert_eq!(
+        (one.ready("agent"), one.ready("fence")),
+        (agent, fence),
+        "nothing had to be restarted"
+    );
     assert_eq!(pid_of_app(one), app);
     Ok(())
 }

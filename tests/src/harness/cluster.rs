@@ -44,6 +44,28 @@ impl Network {
     }
 }
 
+/// What a machine's kernel does with all packets to and from another: nothing, and nobody is told.
+const SILENCE: &str = "table inet silence {
+    chain in { type filter hook input priority -300; ip saddr ADDRESS drop; }
+    chain out { type filter hook output priority -300; ip daddr ADDRESS drop; }
+}";
+
+impl Network {
+    /// Lose every packet between a machine and another, as a broken switch on the way does.
+    #[track_caller]
+    pub fn lose(&self, machine: &Machine, other: &str) {
+        let found = machine.run(&["getent", "ahostsv4", other]).ok();
+        let address = found.split_whitespace().next().unwrap_or_default();
+        machine.run(&["nft", &SILENCE.replace("ADDRESS", address)]).ok();
+    }
+
+    /// Lose none any more.
+    #[track_caller]
+    pub fn find(&self, machine: &Machine) {
+        machine.run(&["nft", "delete table inet silence"]).ok();
+    }
+}
+
 impl Default for Network {
     fn default() -> Self {
         Network::new()
