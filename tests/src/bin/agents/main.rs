@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p tests --release --bin agents [-- AGENTS [RUNS]]`. Every simulated agent is what a node's is to the
 //! store: a connection of its own with its own certificate through the gateway, a lease that it keeps alive, a watch on the
-//! configuration, and a report that it writes when something changed. The administrator's change goes through the tree like
+//! configuration, and a report that it writes a moment after something changed. The administrator's change goes through the tree like
 //! any other, with its check and its history. etcd is Debian's, at its socket, alone on its disk but for what else the machine
 //! does; agents and gateway are in this program.
 
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use cluster::config::{Author, Component, Config, KeyPath, Name, Target};
 use cluster::store::etcd::gateway::{Grant, Keys, Right};
-use cluster::store::{Event, Page, Store, Txn};
+use cluster::store::{Event, Page, Revision, Store, Txn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep_until, timeout};
 
 use self::store::Etcd;
 
@@ -27,6 +27,8 @@ const AGENTS: usize = 1000;
 const RUNS: usize = 20;
 /// What a lease of an agent lasts, and how often it is kept alive.
 const LEASE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
+/// How long an agent waits for more changes before it reports, as kato's agent does.
+const GATHER: Duration = Duration::from_millis(100);
 /// How long anything may take before the measurement is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -114,13 +116,18 @@ async fn agent(
     let mut watch = store.watch("config/", revision).await?;
     Ok(async move {
         let mut beat = interval(LEASE.1);
+        let mut due = None;
         loop {
             tokio::select! {
                 changes = watch.next() => {
                     let Ok(changes) = changes else { return };
                     // Whoever measures is gone when the program ends.
                     let _ = seen.send(Instant::now());
-                    let report = Txn::new().put(format!("state/{number}/report"), changes.revision.to_string());
+                    due = Some((Instant::now() + GATHER, changes.revision));
+                }
+                () = until(due) => {
+                    let revision = due.take().map_or(0, |(_, revision)| revision);
+                    let report = Txn::new().put(format!("state/{number}/report"), revision.to_string());
                     if store.txn(report).await.is_err() { return }
                 }
                 _ = beat.tick() => {
@@ -129,6 +136,13 @@ async fn agent(
             }
         }
     })
+}
+
+async fn until(due: Option<(Instant, Revision)>) {
+    match due {
+        Some((at, _)) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// For each change how long it took until the last agent had seen it, and until the last had said so; sorted.

@@ -32,7 +32,10 @@ const MAX_OF_STREAM: usize = 4 * 1024;
 /// Answer one question.
 pub async fn answer(visit: &Arc<Visit>, request: Request<Incoming>) -> Response<Body> {
     match ask(visit, request).await {
-        Ok(response) => response,
+        Ok(response) => {
+            visit.answered();
+            response
+        }
         Err(refusal) => {
             visit.refused(refusal);
             refusal.response()

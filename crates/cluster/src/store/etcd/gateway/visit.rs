@@ -63,6 +63,11 @@ impl Visit {
         may.then_some(()).ok_or(Refusal::TooMany)
     }
 
+    /// A question was passed on and answered.
+    pub fn answered(&self) {
+        self.refused.store(0, Ordering::Relaxed);
+    }
+
     /// A question was refused. Who asks for nothing else has to go.
     pub fn refused(&self, refusal: Refusal) {
         if matches!(refusal, Refusal::NoMember | Refusal::Broken) {
