@@ -15,6 +15,7 @@ pub struct ContainerId(pub String);
 
 /// Labels of a container.
 pub type Labels = BTreeMap<String, String>;
+
 /// A container to make. Everything not named here is the engine's own default, which is safe.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContainerSpec {
@@ -36,6 +37,17 @@ pub struct ContainerSpec {
     /// All privileges of the host. Callers decide who may.
     pub privileged: bool,
     pub read_only_root: bool,
+    /// Ports of the container that the host answers at.
+    pub ports: Vec<Port>,
+    /// The engine starts it again when it ends, and with itself, until it is signalled or removed.
+    pub restarts: bool,
+}
+
+/// A TCP port of a container, and that of the host which leads to it, on all of the host's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Port {
+    pub container: u16,
+    pub host: u16,
 }
 
 /// A directory or file of the host inside the container.
@@ -86,6 +98,8 @@ pub struct Container {
     pub oom_killed: bool,
     /// Of the last first process, where one ended. Only [`crate::Engine::inspect`] fills it.
     pub exit_code: Option<i64>,
+    /// What the host answers at, while running. Only [`crate::Engine::inspect`] fills it.
+    pub ports: Vec<Port>,
 }
 
 /// What a container is doing.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
+mod accounts;
 pub mod conformance;
 mod container;
 pub mod docker;
@@ -21,7 +22,10 @@ pub mod fake;
 mod image;
 mod name;
 
-pub use container::{Container, ContainerId, ContainerSpec, ContainerState, Labels, Limits, Mount, NetworkMode, Stats};
+pub use accounts::account;
+pub use container::{
+    Container, ContainerId, ContainerSpec, ContainerState, Labels, Limits, Mount, NetworkMode, Port, Stats,
+};
 pub use error::{Error, Result};
 pub use event::{Event, EventKind, Events};
 pub use image::{Image, ImageId, Progress, RegistryAuth};

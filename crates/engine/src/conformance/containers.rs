@@ -1,7 +1,7 @@
 //! Containers: their life, calls that can be repeated, and the errors of those that cannot be done.
 
 use super::{Bench, SIGKILL, nobody};
-use crate::{ContainerSpec, ContainerState, Error, Labels, Limits, Mount};
+use crate::{ContainerSpec, ContainerState, Error, Labels, Limits, Mount, NetworkMode, Port};
 
 /// All promises about containers.
 pub async fn containers(bench: Bench) {
@@ -13,6 +13,7 @@ pub async fn containers(bench: Bench) {
     impossible_requests_are_refused(&bench).await;
     lists_are_by_all_labels(&bench).await;
     what_it_was_made_with_is_told(&bench).await;
+    a_port_of_the_host_leads_to_one_container(&bench).await;
 }
 
 async fn what_it_was_made_with_is_told(bench: &Bench) {
@@ -29,6 +30,11 @@ async fn what_it_was_made_with_is_told(bench: &Bench) {
             cpu_shares: Some(512),
             pids: Some(32),
         },
+        ports: vec![Port {
+            container: 80,
+            host: 61_999,
+        }],
+        restarts: true,
         ..bench.spec()
     };
     let id = engine.create(&bench.name("made"), &made).await.unwrap();
@@ -47,6 +53,38 @@ async fn what_it_was_made_with_is_told(bench: &Bench) {
     );
     engine.remove(&id).await.unwrap();
     assert!(engine.spec(&id).await.unwrap_err().is_not_found());
+}
+
+async fn a_port_of_the_host_leads_to_one_container(bench: &Bench) {
+    let engine = &bench.engine;
+    let port = Port {
+        container: 80,
+        host: free_port(),
+    };
+    let spec = ContainerSpec {
+        ports: vec![port],
+        network: NetworkMode::Bridge,
+        ..bench.spec()
+    };
+    let id = bench.started("port", &spec).await;
+    assert_eq!(engine.inspect(&id).await.unwrap().ports, [port]);
+    let other = engine.create(&bench.name("port-too"), &spec).await.unwrap();
+    let error = engine.start(&other).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Failed { reason, .. } if reason.contains("allocated")),
+        "{error:?}"
+    );
+    engine.remove(&id).await.unwrap();
+    engine.start(&other).await.expect("the port is free again");
+    engine.kill(&other, SIGKILL).await.unwrap();
+    bench.until(&other, ContainerState::Exited).await;
+    assert_eq!(engine.inspect(&other).await.unwrap().ports, []);
+    engine.remove(&other).await.unwrap();
+}
+
+fn free_port() -> u16 {
+    let held = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    held.local_addr().unwrap().port()
 }
 
 async fn a_life(bench: &Bench) {

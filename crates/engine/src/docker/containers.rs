@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerUpdateBody, HealthConfig, HostConfig, HostConfigLogConfig,
-    Mount as BindMount, MountType, RestartPolicy, RestartPolicyNameEnum,
+    Mount as BindMount, MountType, PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
@@ -16,7 +16,8 @@ use futures_util::StreamExt;
 
 use super::{Call, Docker, convert};
 use crate::{
-    Container, ContainerId, ContainerSpec, ContainerState, Error, Labels, Limits, Mount, NetworkMode, Result, Stats,
+    Container, ContainerId, ContainerSpec, ContainerState, Error, Labels, Limits, Mount, NetworkMode, Port, Result,
+    Stats,
 };
 
 /// The user of the first process where the spec names none: root, whatever the image says.
@@ -206,6 +207,7 @@ fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
         hostname: given(&spec.hostname),
         user: Some(user.to_owned()),
         working_dir: given(&spec.working_dir),
+        exposed_ports: Some(spec.ports.iter().map(|port| tcp(port.container)).collect()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         tty: Some(false),
         // A health check of the image would run processes in the container that nobody asked for.
@@ -240,8 +242,12 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         network_mode: Some(network.to_owned()),
         // Mounts, unlike binds, fail where the source is missing instead of making a directory there.
         mounts: Some(spec.mounts.iter().map(bind_mount).collect()),
+        port_bindings: Some(port_bindings(&spec.ports)),
         restart_policy: Some(RestartPolicy {
-            name: Some(RestartPolicyNameEnum::NO),
+            name: Some(match spec.restarts {
+                true => RestartPolicyNameEnum::UNLESS_STOPPED,
+                false => RestartPolicyNameEnum::NO,
+            }),
             maximum_retry_count: None,
         }),
         // The first process keeps the output of the others; Docker's own log of it would grow without bound.
@@ -252,6 +258,23 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         init: Some(false),
         ..Default::default()
     }
+}
+
+fn port_bindings(ports: &[Port]) -> PortMap {
+    let mut bindings = PortMap::new();
+    for port in ports {
+        let binding = PortBinding {
+            host_ip: None,
+            host_port: Some(port.host.to_string()),
+        };
+        let of_one = bindings.entry(tcp(port.container)).or_default();
+        of_one.get_or_insert_default().push(binding);
+    }
+    bindings
+}
+
+fn tcp(port: u16) -> String {
+    format!("{port}/tcp")
 }
 
 fn bind_mount(mount: &Mount) -> BindMount {

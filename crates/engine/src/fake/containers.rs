@@ -71,6 +71,7 @@ impl Containers {
             gateway: String::new(),
             oom_killed: false,
             exit_code: None,
+            ports: Vec::new(),
         };
         let stats = Stats {
             memory_bytes: 1 << 20,
@@ -94,6 +95,7 @@ impl Containers {
     }
 
     pub(super) fn started(&mut self, id: &ContainerId, pid: i32, news: &News) -> Result<()> {
+        self.check_ports(id)?;
         let address = Ipv4Addr::from(u32::from(BRIDGE) + 1 + u32::try_from(self.started).unwrap_or(0));
         let entry = self.find(id)?;
         let shown = &mut entry.shown;
@@ -102,10 +104,26 @@ impl Containers {
             (shown.ip, shown.gateway) = (address.to_string(), BRIDGE.to_string());
         }
         news.container(&shown.labels, EventKind::Started(shown.id.clone()));
+        shown.ports.clone_from(&entry.spec.ports);
+        shown.ports.sort_unstable();
         if let Some(code) = ends_with(&entry.spec.command) {
             entry.end(code, news);
         }
         Ok(())
+    }
+
+    /// A port of the host leads to one container.
+    fn check_ports(&mut self, id: &ContainerId) -> Result<()> {
+        let wanted = self.find(id)?.spec.ports.clone();
+        let others = self.all.iter().filter(|entry| entry.runs() && !entry.is(id));
+        let mut taken = others.flat_map(|entry| &entry.spec.ports);
+        match taken.find(|port| wanted.iter().any(|wanted| wanted.host == port.host)) {
+            Some(port) => Err(Error::Failed {
+                attempt: format!("start container {}", id.0),
+                reason: format!("the port {} is allocated already", port.host),
+            }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn end(&mut self, id: &ContainerId, code: i64, news: &News) {
@@ -197,6 +215,7 @@ impl Entry {
         (shown.state, shown.pid, shown.exit_code) = (ContainerState::Exited, 0, Some(code));
         shown.ip.clear();
         shown.gateway.clear();
+        shown.ports.clear();
         news.container(
             &shown.labels,
             EventKind::Died {
@@ -215,6 +234,7 @@ impl Entry {
             gateway,
             oom_killed: false,
             exit_code: None,
+            ports: Vec::new(),
             ..self.shown.clone()
         }
     }

@@ -148,6 +148,8 @@ impl Engine for Fake {
                 mounts: made.mounts,
                 limits: made.limits,
                 privileged: made.privileged,
+                ports: made.ports,
+                restarts: made.restarts,
                 ..ContainerSpec::default()
             })
         })

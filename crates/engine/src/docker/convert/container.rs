@@ -4,7 +4,7 @@ use bollard::models;
 
 use super::super::Call;
 use super::{count, labels, senseless};
-use crate::{Container, ContainerId, ContainerSpec, ContainerState, ImageId, Limits, Mount, Result, Stats};
+use crate::{Container, ContainerId, ContainerSpec, ContainerState, ImageId, Limits, Mount, Port, Result, Stats};
 
 /// What stands for "no memory limit" where Docker takes a number only: the most that a 64-bit kernel counts.
 pub(in crate::docker) const UNLIMITED_MEMORY: i64 = i64::MAX & !0xfff;
@@ -25,9 +25,10 @@ pub(in crate::docker) fn container(call: &Call, found: models::ContainerInspectR
         .ok_or_else(|| senseless(call, "date of creation"))?;
     let now = container_state(state.status.as_ref().map(AsRef::as_ref).unwrap_or_default());
     // Ours are on one network at most; the address is empty while the container does not run.
-    let network = found
-        .network_settings
-        .and_then(|settings| settings.networks?.into_values().next())
+    let settings = found.network_settings.unwrap_or_default();
+    let network = settings
+        .networks
+        .and_then(|all| all.into_values().next())
         .unwrap_or_default();
     Ok(Container {
         id: ContainerId(found.id.ok_or_else(|| senseless(call, "container id"))?),
@@ -41,6 +42,7 @@ pub(in crate::docker) fn container(call: &Call, found: models::ContainerInspectR
         gateway: network.gateway.unwrap_or_default(),
         oom_killed: state.oom_killed.unwrap_or(false),
         exit_code: state.exit_code.filter(|_| now == ContainerState::Exited),
+        ports: ports(settings.ports.as_ref()),
     })
 }
 
@@ -60,6 +62,7 @@ pub(in crate::docker) fn summary(call: &Call, found: models::ContainerSummary) -
         gateway: String::new(),
         oom_killed: false,
         exit_code: None,
+        ports: Vec::new(),
     })
 }
 
@@ -90,8 +93,33 @@ pub(in crate::docker) fn spec(found: models::ContainerInspectResponse) -> Contai
             pids: given(host.pids_limit),
         },
         privileged: host.privileged.unwrap_or(false),
+        ports: ports(host.port_bindings.as_ref()),
+        restarts: host.restart_policy.and_then(|policy| policy.name).is_some_and(|name| {
+            !matches!(
+                name,
+                models::RestartPolicyNameEnum::NO | models::RestartPolicyNameEnum::EMPTY
+            )
+        }),
         ..ContainerSpec::default()
     }
+}
+
+/// The host has one port on each of its kinds of address; they are one here.
+fn ports(map: Option<&models::PortMap>) -> Vec<Port> {
+    let mut all = Vec::new();
+    for (inside, bindings) in map.into_iter().flatten() {
+        let Some(container) = inside.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else {
+            continue;
+        };
+        for binding in bindings.iter().flatten() {
+            if let Some(host) = binding.host_port.as_ref().and_then(|port| port.parse().ok()) {
+                all.push(Port { container, host });
+            }
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 fn plain_name(name: &str) -> String {
