@@ -1,8 +1,34 @@
-//! The cluster's own image registry, on the core node, and its images on every DEA. To come.
+//! The cluster's image registry on the core node, and who may use it.
 //!
-//! What will be here: a plan of what is missing and its execution (start the registry, publish an image under the
-//! cluster's name, make one index over several architectures), distribution to the nodes in waves, rolling a new image
-//! out and back, saving to and loading from an archive for clusters without a network. Today the crate is empty: an
-//! image is built or loaded on each node by hand, and `kato config set fence docker/image` chooses it.
+//! | module | its job |
+//! | --- | --- |
+//! | [`core`] | what the others work on: the core, its engine, its tree |
+//! | [`plan`] | what is missing for a registry that is as it should be; pure |
+//! | [`apply`], [`container`] | does it: up and down, again and again |
+//! | [`status`], [`gc`] | how it is, and what it can give back |
+//! | [`pack`] | an image of Debian's registry, where none is in reach |
+//! | [`settings`] | its files, and what is in them |
+//! | [`accounts`], [`token`] | who is who at it, and what each may do |
+//! | [`trust`] | what a node's Docker needs to use it |
+//! | [`remote`] | the registry, asked over HTTP |
 //!
-//! It will use the config tree (`cluster`) and the boundary to Docker (`engine`), and own no state but the registry's.
+//! The core's door hands out accounts and tokens, each node's agent writes what its Docker needs; both are kato's. The
+//! state is the registry's directory on the core and the keys `cluster registry/…` of the tree; here is none.
+
+pub mod accounts;
+pub mod apply;
+mod container;
+pub mod core;
+mod error;
+pub mod gc;
+pub mod pack;
+pub mod plan;
+pub mod remote;
+pub mod settings;
+pub mod status;
+pub mod token;
+pub mod trust;
+mod turn;
+
+pub use engine::RegistryAuth;
+pub use error::{Error, Kind, Result, chain};

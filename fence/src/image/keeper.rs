@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::{Engine, Image, Progress};
+use engine::{Engine, Image, Progress, RegistryAuth};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
@@ -82,6 +82,7 @@ struct Inner {
     engine: Arc<dyn Engine>,
     wanted: Arc<dyn Wanted>,
     memory: PathBuf,
+    accounts: PathBuf,
     state: Mutex<State>,
     /// Raised when something in the engine changed that may concern the image.
     nudge: watch::Sender<()>,
@@ -100,13 +101,15 @@ struct State {
 impl Keeper {
     /// A keeper that has looked for nothing yet.
     ///
-    /// `memory` is the file that says which image was in use when an earlier fence ended.
-    pub fn new(engine: Arc<dyn Engine>, wanted: Arc<dyn Wanted>, memory: PathBuf) -> Keeper {
+    /// `memory` is the file that says which image was in use when an earlier fence ended, `accounts` the one in which root's
+    /// Docker has its accounts at registries.
+    pub fn new(engine: Arc<dyn Engine>, wanted: Arc<dyn Wanted>, memory: PathBuf, accounts: PathBuf) -> Keeper {
         Keeper {
             inner: Arc::new(Inner {
                 engine,
                 wanted,
                 memory,
+                accounts,
                 state: Mutex::default(),
                 nudge: watch::Sender::new(()),
             }),
@@ -347,11 +350,17 @@ impl Keeper {
         fault::point("image/in-use");
     }
 
+    /// The account of root's Docker at the registry of this image.
+    pub fn account(&self, name: &str) -> Option<RegistryAuth> {
+        engine::account(&self.inner.accounts, name)
+    }
+
     async fn pull(&self, name: &str) -> Result<Image> {
         self.state().status.state = KeeperState::Pulling;
         fault::point("image/pulling");
         let (sender, mut progress) = mpsc::channel::<Progress>(16);
-        let pull = find_or_pull(&*self.inner.engine, name, None, sender);
+        let account = self.account(name);
+        let pull = find_or_pull(&*self.inner.engine, name, account.as_ref(), sender);
         tokio::pin!(pull);
         loop {
             tokio::select! {
@@ -425,6 +434,7 @@ mod tests {
                 Arc::new(self.engine.clone()),
                 self.said.clone(),
                 self.dir.path().join("in-use.json"),
+                self.dir.path().join("accounts.json"),
             )
         }
     }

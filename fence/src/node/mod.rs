@@ -70,6 +70,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         docker.clone(),
         Arc::new(wanted),
         paths.fence_lib().join("image-in-use.json"),
+        paths.docker_accounts(),
     );
     let policy = config::policy(&live);
     let parts = Parts {

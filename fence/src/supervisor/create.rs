@@ -250,10 +250,14 @@ impl Supervisor {
                     username: username.clone(),
                     password: password.clone(),
                 };
-                let auth = Some(&auth).filter(|auth| !auth.username.is_empty());
+                // Who names no account asks as this node does.
+                let auth = match auth.username.is_empty() {
+                    true => parts.images.account(name),
+                    false => Some(auth),
+                };
                 // Nobody reads the progress of a pull that a create waits for.
                 let (progress, _) = mpsc::channel(1);
-                image::find_or_pull(&*parts.engine, name, auth, progress)
+                image::find_or_pull(&*parts.engine, name, auth.as_ref(), progress)
                     .await
                     .map(|image| (name, image))
             }

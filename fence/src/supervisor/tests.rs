@@ -92,7 +92,12 @@ fn supervisor(
 ) -> Supervisor {
     let engine: Arc<dyn Engine> = Arc::new(engine.clone());
     Supervisor::new(Parts {
-        images: Keeper::new(engine.clone(), Arc::new(Configured), dir.join("image.json")),
+        images: Keeper::new(
+            engine.clone(),
+            Arc::new(Configured),
+            dir.join("image.json"),
+            dir.join("accounts.json"),
+        ),
         engine,
         inventory: Inventory::open(&dir.join("inventory.db")).unwrap(),
         firewall: firewall.clone(),

@@ -12,6 +12,7 @@
 //! | [`member`] | the node in its cluster: says how it is, does what is wanted of it from elsewhere |
 //! | [`gateway`] | stands before the node's member of the config store |
 //! | [`joining`] | asks the core to be let in, renews certificates; [`core`] is the core's side of it |
+//! | [`registry`] | keeps the core's image registry in order |
 //! | [`memory`] | what is wanted and what runs, on disk |
 //! | [`process_control`] | starting, watching and ending processes |
 //! | [`probe`], [`backoff`], [`logs`] | whether a process is ready, when it is tried again, its log |
@@ -38,6 +39,7 @@ mod memory;
 mod probe;
 pub mod process_control;
 mod processes;
+mod registry;
 mod rogues;
 mod server;
 mod supervisor;
@@ -105,6 +107,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
         () = member.run() => {}
         () = gateway::serve(paths, &cluster_node) => {}
         () = core::serve(paths, &cluster_node) => {}
+        () = registry::keep(paths, &cluster_node) => {}
         () = joining::keep(paths, &cluster_node, &joining_desk) => {}
         () = service::stay_alive() => {}
         () = shutdown.cancelled() => {}

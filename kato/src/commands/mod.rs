@@ -16,6 +16,7 @@ mod node;
 mod order;
 mod process;
 mod realm;
+mod registry;
 mod role;
 mod roles;
 mod status;
@@ -76,6 +77,9 @@ pub enum Command {
     /// Group nodes that share values of the configuration
     #[command(subcommand)]
     Realm(realm::RealmCommand),
+    /// Give the cluster an image registry on the core, look after it
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
     Agent(agent::AgentArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),
@@ -99,6 +103,7 @@ pub async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Node(command) => node::run(context, command).await,
         Command::Admin(command) => admin::run(context, command).await,
         Command::Realm(command) => realm::run(context, command).await,
+        Command::Registry(command) => registry::run(context, command).await,
         Command::Agent(args) => agent::run(context, &args).await,
         Command::Completion(args) => completion::run(context, &args),
         Command::Man(args) => man::run(context, &args),

@@ -35,6 +35,9 @@ impl Machine {
         let mounts = [
             mount(program("kato"), "/usr/local/bin/kato"),
             mount(program("fence"), "/usr/local/bin/fence"),
+            mount(program("registry-bootstrap"), "/usr/local/bin/registry-bootstrap"),
+            // A node needs it where it reaches no other registry.
+            mount("/usr/bin/docker-registry".into(), "/usr/bin/docker-registry"),
             mount(fence_init(), "/usr/local/bin/fence-init"),
             mount(workspace().join("packaging/systemd"), "/usr/local/lib/systemd/system"),
         ];

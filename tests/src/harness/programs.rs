@@ -25,7 +25,7 @@ pub fn program(name: &str) -> PathBuf {
     });
     assert!(
         path.exists(),
-        "there is no {}: cargo build -p fence -p kato",
+        "there is no {}: cargo build -p fence -p kato -p registry-bootstrap",
         path.display()
     );
     path
@@ -74,7 +74,7 @@ fn build() {
     let _lock = lock("build");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "-p", "fence", "-p", "kato"])
+        .args(["build", "-p", "fence", "-p", "kato", "-p", "registry-bootstrap"])
         .current_dir(workspace());
     if target_dir().ends_with("release") {
         cargo.arg("--release");
@@ -82,5 +82,8 @@ fn build() {
     let status = cargo
         .status()
         .unwrap_or_else(|error| panic!("could not run cargo: {error}"));
-    assert!(status.success(), "cargo build -p fence -p kato failed: {status}");
+    assert!(
+        status.success(),
+        "cargo build -p fence -p kato -p registry-bootstrap failed: {status}"
+    );
 }

@@ -38,6 +38,8 @@ pub enum Subject {
     ConfigPeer { addresses: Vec<IpAddr> },
     /// The core's door, reached at these addresses.
     Door { addresses: Vec<IpAddr> },
+    /// The cluster's image registry, and the door where it is asked for by the registry's name.
+    Registry { host: String, addresses: Vec<IpAddr> },
 }
 
 impl Subject {
@@ -49,24 +51,37 @@ impl Subject {
             Subject::Administrator { name } => Some(format!("admin-{name}-{}", key.short())),
             Subject::Root => Some("root".to_owned()),
             Subject::ConfigPeer { .. } => Some(PEER_NAME.to_owned()),
-            Subject::Config { .. } | Subject::Door { .. } => None,
+            Subject::Config { .. } | Subject::Door { .. } | Subject::Registry { .. } => None,
         }
     }
 
     fn names(&self) -> Result<Vec<SanType>> {
-        let (names, addresses): (&[&str], &[IpAddr]) = match self {
-            Subject::Node { .. } | Subject::Administrator { .. } | Subject::Root => (&[], &[]),
-            Subject::Config { addresses } => (&[CONFIG_NAME, "localhost"], addresses),
-            Subject::ConfigPeer { addresses } => (&[PEER_NAME, "localhost"], addresses),
-            Subject::Door { addresses } => (&[CORE_NAME], addresses),
+        let names: &[&str] = match self {
+            Subject::Node { .. } | Subject::Administrator { .. } | Subject::Root => &[],
+            Subject::Config { .. } => &[CONFIG_NAME, "localhost"],
+            Subject::ConfigPeer { .. } => &[PEER_NAME, "localhost"],
+            Subject::Door { .. } => &[CORE_NAME],
+            // An address stands among the addresses.
+            Subject::Registry { host, .. } if host.parse::<IpAddr>().is_ok() => &[],
+            Subject::Registry { host, .. } => &[host.as_str()],
         };
         let mut all = Vec::new();
         for name in names {
             let name = (*name).try_into().map_err(Error::failed("name a certificate"))?;
             all.push(SanType::DnsName(name));
         }
-        all.extend(addresses.iter().copied().map(SanType::IpAddress));
+        all.extend(self.addresses().iter().copied().map(SanType::IpAddress));
         Ok(all)
+    }
+
+    fn addresses(&self) -> &[IpAddr] {
+        match self {
+            Subject::Node { .. } | Subject::Administrator { .. } | Subject::Root => &[],
+            Subject::Config { addresses }
+            | Subject::ConfigPeer { addresses }
+            | Subject::Door { addresses }
+            | Subject::Registry { addresses, .. } => addresses,
+        }
     }
 
     fn purposes(&self) -> Vec<ExtendedKeyUsagePurpose> {
@@ -75,7 +90,7 @@ impl Subject {
             Subject::Node { .. } | Subject::Administrator { .. } | Subject::Root => vec![ClientAuth],
             // Members are each other's clients.
             Subject::ConfigPeer { .. } => vec![ServerAuth, ClientAuth],
-            Subject::Config { .. } | Subject::Door { .. } => vec![ServerAuth],
+            Subject::Config { .. } | Subject::Door { .. } | Subject::Registry { .. } => vec![ServerAuth],
         }
     }
 }
@@ -157,6 +172,18 @@ impl fmt::Debug for Ca {
 
 fn key_file(pki: &Path) -> PathBuf {
     pki.join("ca.key")
+}
+
+/// A certificate by which this key alone is known, in PEM: for signatures that the cluster's CA must not open a way to.
+pub fn self_signed(key: &Key, name: &str) -> Result<String> {
+    let mut params = params(OWN_LIFE);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.distinguished_name.push(DnType::CommonName, name);
+    let certificate = params
+        .self_signed(&key.pair)
+        .map_err(Error::failed("make a certificate"))?;
+    Ok(certificate.pem())
 }
 
 fn own_params() -> CertificateParams {

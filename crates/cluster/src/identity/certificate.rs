@@ -30,7 +30,7 @@ impl Certificate {
         Self::from_der(&der(pem, "CERTIFICATE")?)
     }
 
-    /// Read one that is not in PEM.
+    /// Read one as it goes over the wire.
     pub fn from_der(der: &[u8]) -> Result<Self> {
         let malformed = |reason: String| Error::Malformed {
             what: "CERTIFICATE",

@@ -73,6 +73,22 @@ impl Key {
         Fingerprint::of(&self.pair.subject_public_key_info())
     }
 
+    /// The signature of a message, by ECDSA with SHA-256: two numbers of 32 bytes, as JSON web signatures have it.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+        use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+        let random = ring::rand::SystemRandom::new();
+        let failed = |reason: String| Error::Failed {
+            attempt: "sign with a private key",
+            source: reason.into(),
+        };
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.pair.serialize_der(), &random);
+        let pair = pair.map_err(|reason| failed(reason.to_string()))?;
+        let signature = pair
+            .sign(&random, message)
+            .map_err(|reason| failed(reason.to_string()))?;
+        Ok(signature.as_ref().to_vec())
+    }
+
     /// A request to be signed, in PEM. What the certificate will say is for the CA to decide; the request says nothing.
     pub fn request(&self) -> Result<String> {
         let mut params = CertificateParams::default();

@@ -22,6 +22,7 @@
 mod address;
 mod ca;
 mod certificate;
+mod certified;
 mod credential;
 mod error;
 mod fingerprint;
@@ -31,7 +32,7 @@ pub mod tls;
 mod token;
 
 pub use address::{Address, DEFAULT_PORT};
-pub use ca::{BACKDATED, Ca, Subject};
+pub use ca::{BACKDATED, Ca, Subject, self_signed};
 pub use certificate::Certificate;
 pub use credential::Credential;
 pub use error::{Error, Result};

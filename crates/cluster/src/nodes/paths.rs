@@ -80,6 +80,21 @@ impl Paths {
         self.kato_lib().join("etcd")
     }
 
+    /// What the image registry of the core keeps: images, settings, keys: `/var/lib/kato/registry`.
+    pub fn registry(&self) -> PathBuf {
+        self.kato_lib().join("registry")
+    }
+
+    /// What Docker is to know of registries, a folder each: `/etc/docker/certs.d`.
+    pub fn docker_trust(&self) -> PathBuf {
+        self.root.join("etc/docker/certs.d")
+    }
+
+    /// Where root's Docker client, and fence, have their accounts at registries: `/root/.docker/config.json`.
+    pub fn docker_accounts(&self) -> PathBuf {
+        self.root.join("root/.docker/config.json")
+    }
+
     /// Where the config store's members answer, as this node last heard.
     pub fn endpoints_file(&self) -> PathBuf {
         self.kato_lib().join("endpoints.json")

@@ -11,11 +11,12 @@ use cluster::nodes::{Record, Role, registry};
 use cluster::pairing::{Answer, Error, MAX_ADDRESSES, Pairing};
 use cluster::store::Store;
 use http::{Method, StatusCode};
+use registry_bootstrap::settings::Places;
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::door::{self, Reply};
+use super::door::{self, Question, Reply};
 use super::wire::{self, Join, Joined, Member, Membership, Waiting};
 use crate::error::{Result, chain};
 
@@ -41,17 +42,20 @@ pub struct CoreDesk {
     pub name: Name,
     /// What the store has to do.
     pub admission: Arc<dyn Admission>,
+    /// The registry's files, by which its accounts and tokens are made.
+    pub registry: Places,
 }
 
 /// Why a question is not answered as hoped.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
-type Answered = std::result::Result<Reply, Refusal>;
+pub(super) type Answered = std::result::Result<Reply, Refusal>;
 
 #[async_trait]
 impl door::Desk for CoreDesk {
-    async fn answer(&self, method: &Method, path: &str, body: &[u8]) -> Reply {
-        let answered = match (method, path) {
+    async fn answer(&self, question: &Question<'_>) -> Reply {
+        let body = question.body;
+        let answered = match (question.method, question.path) {
             (&Method::GET, wire::CA) => Ok(Reply {
                 status: StatusCode::OK,
                 kind: "application/x-pem-file",
@@ -59,7 +63,9 @@ impl door::Desk for CoreDesk {
             }),
             (&Method::POST, wire::JOIN) => self.join(body).await,
             (&Method::POST, wire::MEMBER) => self.member(body).await,
-            (_, wire::CA | wire::JOIN | wire::MEMBER) => Err(Refusal(
+            (&Method::POST, wire::REGISTRY_ACCOUNT) => self.registry_account(question).await,
+            (&Method::GET, wire::REGISTRY_TOKEN) => self.registry_token(question).await,
+            (_, wire::CA | wire::JOIN | wire::MEMBER | wire::REGISTRY_ACCOUNT | wire::REGISTRY_TOKEN) => Err(Refusal(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this is asked otherwise".to_owned(),
             )),
@@ -196,7 +202,7 @@ pub async fn lifetime(store: &Arc<dyn Store>, name: &Name) -> Duration {
     Duration::from_secs(seconds.unwrap_or(cluster::config::schema::cluster::DEFAULT_LIFETIME))
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> std::result::Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> std::result::Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
         // Where it went wrong, and nothing of what was there: it may be a secret.
         let reason = format!(
@@ -212,7 +218,7 @@ fn bad(error: identity::Error) -> Refusal {
     Refusal(StatusCode::BAD_REQUEST, chain(&error))
 }
 
-fn failed(error: identity::Error) -> Refusal {
+pub(super) fn failed(error: identity::Error) -> Refusal {
     warn!(error = %chain(&error), "could not sign a certificate");
     Refusal(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -220,7 +226,7 @@ fn failed(error: identity::Error) -> Refusal {
     )
 }
 
-fn unavailable(error: crate::error::Error) -> Refusal {
+pub(super) fn unavailable(error: crate::error::Error) -> Refusal {
     warn!(error = %chain(&error), "the config store did not do what a node needs");
     Refusal(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -229,7 +235,7 @@ fn unavailable(error: crate::error::Error) -> Refusal {
 }
 
 /// The one place where pairing's errors become an answer.
-fn refusal(error: Error) -> Refusal {
+pub(super) fn refusal(error: Error) -> Refusal {
     let status = match &error {
         Error::Removed | Error::OtherKey | Error::NoToken => StatusCode::FORBIDDEN,
         Error::Asks { .. } | Error::Identity(_) => StatusCode::BAD_REQUEST,

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cluster::identity::{Certificate, Fingerprint};
 use cluster::rates::{Counts, Rate, Rates};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -47,7 +48,25 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[async_trait]
 pub trait Desk: Send + Sync + 'static {
     /// The answer to a question that was read within its bounds.
-    async fn answer(&self, method: &Method, path: &str, body: &[u8]) -> Reply;
+    async fn answer(&self, question: &Question<'_>) -> Reply;
+}
+
+/// A question.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// How it is asked.
+    pub method: &'a Method,
+    /// What for.
+    pub path: &'a str,
+    /// What stands behind the path's question mark; "" where there is none.
+    pub query: &'a str,
+    /// The header by which an account says who it is.
+    pub authorization: Option<&'a HeaderValue>,
+    /// Of the key of who asks, where a certificate of the cluster's CA was shown. Whether that one is still let in is for
+    /// the desk to find out.
+    pub peer: Option<&'a Fingerprint>,
+    /// What was sent along.
+    pub body: &'a [u8],
 }
 
 /// An answer: its status, its type and what it says.
@@ -132,7 +151,12 @@ async fn talk(stream: TcpStream, acceptor: TlsAcceptor, guest: &Guest) {
         Ok(Err(error)) => return debug!(peer = %guest.peer, %error, "a handshake failed"),
         Err(_) => return debug!(peer = %guest.peer, "a handshake took too long"),
     };
-    let answers = service_fn(|request| async { Ok::<_, std::convert::Infallible>(guest.answer(request).await) });
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let peer = shown.and_then(|shown| Certificate::from_der(shown).ok());
+    let peer = peer.map(|certificate| certificate.key);
+    let peer = peer.as_ref();
+    let answers =
+        service_fn(move |request| async move { Ok::<_, std::convert::Infallible>(guest.answer(request, peer).await) });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(QUESTION)
@@ -150,10 +174,10 @@ struct Guest {
 }
 
 impl Guest {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, peer: Option<&Fingerprint>) -> Response<Full<Bytes>> {
         let may_ask = locked(&self.door.rates).may_ask(self.peer.ip(), Instant::now());
         let reply = match may_ask {
-            true => self.reply(request).await,
+            true => self.reply(request, peer).await,
             false => Reply::refused(StatusCode::TOO_MANY_REQUESTS, "too many questions from this address"),
         };
         let mut response = Response::builder()
@@ -166,13 +190,20 @@ impl Guest {
         response.body(Full::from(reply.body)).unwrap_or_default()
     }
 
-    async fn reply(&self, request: Request<Incoming>) -> Reply {
+    async fn reply(&self, request: Request<Incoming>, peer: Option<&Fingerprint>) -> Reply {
         let (head, body) = request.into_parts();
         let body = timeout(QUESTION, Limited::new(body, MAX_QUESTION).collect()).await;
         match body {
             Ok(Ok(body)) => {
-                let body = body.to_bytes();
-                self.door.desk.answer(&head.method, head.uri.path(), &body).await
+                let question = Question {
+                    method: &head.method,
+                    path: head.uri.path(),
+                    query: head.uri.query().unwrap_or_default(),
+                    authorization: head.headers.get(AUTHORIZATION),
+                    peer,
+                    body: &body.to_bytes(),
+                };
+                self.door.desk.answer(&question).await
             }
             Ok(Err(error)) => {
                 let reason = format!("the question cannot be read, or is longer than {MAX_QUESTION} bytes: {error}");

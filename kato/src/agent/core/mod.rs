@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`door`] | takes connections of nodes, within bounds |
 //! | [`desk`], [`wire`] | answer them: certificates for those who are paired |
+//! | [`registry`] | accounts at the image registry, and tokens for them |
 //! | [`members`] | the config store's members follow the roles |
 //! | [`maintenance`] | it is kept in good order |
 //! | [`authority`] | the CAs, and what the core signs for itself |
@@ -17,6 +18,7 @@ pub mod door;
 pub mod maintenance;
 pub mod members;
 pub mod reconciler;
+mod registry;
 pub mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,6 +31,7 @@ use cluster::nodes::{Membership, NodeFile, Paths, Role};
 use cluster::store::Store;
 use cluster::store::etcd::admin::Admin;
 use cluster::store::etcd::{Credentials, Endpoints, EtcdStore};
+use registry_bootstrap::settings::Places;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -81,6 +84,7 @@ async fn run(paths: &Paths, node: &NodeFile, membership: &Membership) -> Result<
         store: Arc::clone(&store),
         name: node.name.clone(),
         admission: Arc::new(EtcdAdmission { admin: etcd.admin() }),
+        registry: Places::of(paths),
     };
     let address: Address = membership
         .core
@@ -103,7 +107,13 @@ fn door_tls(pki: &Pki) -> Result<Arc<ServerConfig>> {
     let path = pki.door_certificate();
     let certificate = std::fs::read_to_string(&path)
         .map_err(|error| Error::failed(format!("could not read {}", path.display())).because(error))?;
-    Ok(Arc::new(tls::server(&certificate, &key).map_err(failed)?))
+    let ca = std::fs::read_to_string(pki.ca())
+        .map_err(|error| Error::failed("could not read the cluster's CA").because(error))?;
+    // The registry's clients ask here for tokens, by the registry's name.
+    let registry = pki.directory().parent().map(|lib| lib.join("registry/settings"));
+    let registry = registry.unwrap_or_default();
+    let shown = (registry.join("tls.crt"), registry.join("tls.key"));
+    Ok(Arc::new(tls::door(&certificate, &key, &ca, shown).map_err(failed)?))
 }
 
 /// etcd's administration, as the desk needs it.

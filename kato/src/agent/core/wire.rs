@@ -2,9 +2,11 @@
 //!
 //! Unknown members are passed over, so that a node and a core of neighbouring versions understand each other.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use cluster::config::Name;
+use cluster::config::schema::registry::Account;
 use cluster::identity::Secret;
 use cluster::nodes::Role;
 use cluster::pairing::Asks;
@@ -21,6 +23,11 @@ pub const CA: &str = "/v1/ca";
 pub const JOIN: &str = "/v1/join";
 /// Where a node of the config store asks to be a member of it.
 pub const MEMBER: &str = "/v1/member";
+
+/// Where a node or an administrator, with the certificate, asks for the account at the image registry.
+pub const REGISTRY_ACCOUNT: &str = "/v1/registry/account";
+/// Where an account of the image registry gets its tokens, as Docker asks for them.
+pub const REGISTRY_TOKEN: &str = registry_bootstrap::settings::TOKEN_PATH;
 
 /// A node asks to be let in, or for a new certificate.
 #[derive(Debug, Serialize, Deserialize)]
@@ -97,4 +104,26 @@ pub struct Membership {
     pub initial_cluster: String,
     /// What tells this cluster's members from another's.
     pub cluster_token: String,
+}
+
+/// Who asks for an account at the registry.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AskAccount {
+    /// The node of this id.
+    Node(Uuid),
+    /// The administrator of this name.
+    Administrator(Name),
+}
+
+/// The accounts (200): passwords are in it.
+#[derive(Serialize, Deserialize)]
+pub struct Accounts {
+    /// Where the cluster's registry answers.
+    pub location: String,
+    /// The account there.
+    pub account: Account,
+    /// The accounts at other registries, by registry; for nodes alone.
+    #[serde(default)]
+    pub others: BTreeMap<String, Account>,
 }

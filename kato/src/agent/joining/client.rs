@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::identity::{Address, CORE_NAME, Fingerprint, Pki, tls};
+use cluster::identity::{Address, CORE_NAME, Fingerprint, Key, Pki, tls};
 use cluster::nodes::{Membership, Paths};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode};
@@ -72,6 +72,21 @@ impl Client {
             core,
             tls: Arc::new(tls),
         })
+    }
+
+    /// The same, to whom one shows a certificate.
+    pub fn showing(self, ca: &str, certificate: &str, key: &Key) -> Result<Self> {
+        let tls = tls::client_as(ca, certificate, key)
+            .map_err(|error| Error::failed("could not show the core a certificate").because(error))?;
+        Ok(Client {
+            tls: Arc::new(tls),
+            ..self
+        })
+    }
+
+    /// Ask for an account at the image registry. It takes a client that shows a certificate.
+    pub async fn account(&self, who: &wire::AskAccount) -> Result<Answer<wire::Accounts>> {
+        self.ask(wire::REGISTRY_ACCOUNT, who).await
     }
 
     /// The address by which this machine reaches the core.

@@ -23,7 +23,14 @@ pub async fn follow(member: &Member) {
         let renamed = node.wait_for(|node| node.name != name);
         tokio::pin!(renamed);
         loop {
-            let revision = live.current().revision;
+            let current = live.current();
+            let location = &current.cluster.registry.location;
+            member.registry.send_if_modified(|known| {
+                let is_news = known.as_ref() != Some(location);
+                *known = Some(location.clone());
+                is_news
+            });
+            let revision = current.revision;
             if member.config_revision.send_replace(Some(revision)) != Some(revision) {
                 member.stir();
             }

@@ -4,6 +4,7 @@
 //!        state/ID/alive ◀── alive ─┐             ┌─ orders ◀── wanted/ID/PROCESS
 //!       state/ID/report ◀── report ┼─ supervisor ┤
 //!      config/… (a look) ── config ┘             └─ record ◀── node/by-id/ID ──▶ node.yml
+//!                              └─ registry ──▶ what Docker needs to use the cluster's
 //! ```
 //!
 //! Each of these goes on by itself for ever. With the store gone the node goes on with what is wanted of it locally, and
@@ -15,6 +16,7 @@ mod follow;
 mod observe;
 mod orders;
 mod record;
+mod registry;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -52,6 +54,10 @@ pub struct Member {
     config_revision: watch::Sender<Option<u64>>,
     /// Told when the node's record is read anew.
     record_seen: watch::Sender<()>,
+    /// Where the cluster's image registry answers, once that was read; "" where there is none.
+    registry: watch::Sender<Option<String>>,
+    /// Why this node cannot use it; "" where it can.
+    registry_problem: watch::Sender<String>,
 }
 
 impl Member {
@@ -67,6 +73,8 @@ impl Member {
             node: watch::Sender::new(node),
             config_revision: watch::Sender::new(None),
             record_seen: watch::Sender::new(()),
+            registry: watch::Sender::new(None),
+            registry_problem: watch::Sender::new(String::new()),
         }
     }
 
@@ -77,6 +85,7 @@ impl Member {
             report::keep(self),
             config::follow(self),
             orders::obey(self),
+            registry::keep(self),
             record::obey(self),
             record::have_fence_go_by_the_name(self),
         );

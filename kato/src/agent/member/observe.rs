@@ -46,12 +46,10 @@ pub async fn report(member: &Member) -> Report {
         },
         containers: fence.as_ref().map(containers),
         retiring: fence.as_ref().and_then(retiring),
-        problems: match &fence {
-            Some(fence) => problems(fence),
-            None => Some(silence)
-                .filter(|silence| !silence.is_empty())
-                .into_iter()
-                .collect(),
+        problems: {
+            let registry = member.registry_problem.borrow().clone();
+            let own = [silence, registry].into_iter().filter(|said| !said.is_empty());
+            problems(own.chain(fence.iter().flat_map(of_fence)))
         },
     }
 }
@@ -81,8 +79,14 @@ fn retiring(fence: &FenceStatus) -> Option<Retiring> {
     })
 }
 
+/// As many as are told, each as long as it may be.
+fn problems(all: impl Iterator<Item = String>) -> Vec<String> {
+    let short = |text: String| text.chars().take(MAX_PROBLEM).collect();
+    all.take(MAX_PROBLEMS).map(short).collect()
+}
+
 /// What fence cannot do as it should.
-fn problems(fence: &FenceStatus) -> Vec<String> {
+fn of_fence(fence: &FenceStatus) -> Vec<String> {
     let mut problems = Vec::new();
     if fence.engine.state != "ok" {
         problems.push(format!("fence cannot use Docker: {}", fence.engine.problem));
@@ -107,7 +111,5 @@ fn problems(fence: &FenceStatus) -> Vec<String> {
             .iter()
             .map(|repair| format!("{}: {}", repair.what, repair.why)),
     );
-    problems.truncate(MAX_PROBLEMS);
-    let short = |text: String| text.chars().take(MAX_PROBLEM).collect();
-    problems.into_iter().map(short).collect()
+    problems
 }

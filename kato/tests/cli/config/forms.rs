@@ -124,6 +124,11 @@ fn what_is_not_set_is_the_default() {
     history:
       keep: 1000
     name: micro
+    registry:
+      credentials: '[redacted]'
+      image: registry:2
+      location: ''
+      port: 5000
     ");
     insta::assert_snapshot!(config(&node, "get -y cluster endpoint"), @"
     exit: 0

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
+use super::registry::{self, RegistryConfig};
 use super::{Applies, ComponentSchema, Key, Kind, image, independent};
 
 /// The component `cluster`, typed.
@@ -16,6 +17,8 @@ pub struct ClusterConfig {
     pub history: HistoryConfig,
     /// What nodes prove themselves with.
     pub certificates: CertificatesConfig,
+    /// The image registry.
+    pub registry: RegistryConfig,
 }
 
 /// What nodes prove themselves with.
@@ -85,6 +88,10 @@ pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
             applies: Applies::Live,
             secret: false,
         },
+        registry::IMAGE,
+        registry::PORT,
+        registry::LOCATION,
+        registry::CREDENTIALS,
     ],
 };
 

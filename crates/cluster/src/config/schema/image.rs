@@ -50,6 +50,11 @@ fn is_registry(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost" || first.chars().any(|c| c.is_ascii_uppercase())
 }
 
+/// Whether the text says where a registry answers: a host, and maybe a port.
+pub(crate) fn is_location(text: &str) -> bool {
+    check_registry(text).is_ok()
+}
+
 fn check_registry(registry: &str) -> Result<(), String> {
     let (host, port) = match registry.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),

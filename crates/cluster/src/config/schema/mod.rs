@@ -14,6 +14,7 @@ pub mod fence;
 pub mod image;
 pub mod kind;
 mod near;
+pub mod registry;
 
 pub use kind::Kind;
 pub(crate) use near::nearest;

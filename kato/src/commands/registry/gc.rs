@@ -1,0 +1,53 @@
+//! `kato registry gc`: give back what the registry does not need.
+
+use bytesize::ByteSize;
+use clap::Args;
+use registry_bootstrap::gc;
+
+use super::{problem, shared};
+use crate::commands::Context;
+use crate::commands::config::change;
+use crate::error::{Exit, Result};
+use crate::ui::{Format, FormatArgs};
+
+/// Free what the image registry does not need
+///
+/// The content of images that were deleted goes. What has a tag stays, what an index with a tag names, and what the configuration
+/// names by its digest. The registry is away for as long as it takes; pulls and pushes fail meanwhile and are to be done again.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kato registry gc
+  kato registry gc --untagged    Also images whose tag was given to another")]
+pub struct GcArgs {
+    /// Also forget images that no tag, index or configuration names any more
+    #[arg(long)]
+    untagged: bool,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// Free it.
+pub async fn run(context: &Context, args: &GcArgs) -> Result<Exit> {
+    let core = shared::core(context).await?;
+    let author = change::author_of("kato registry gc".to_owned());
+    let progress = context.ui.progress("looking for what the registry does not need");
+    let freed = gc::collect(&core, args.untagged, &author)
+        .await
+        .map_err(problem::registry)?;
+    drop(progress);
+    if args.format.format() != Format::Text {
+        context.ui.document(args.format.format(), &freed)?;
+        return Ok(Exit::Done);
+    }
+    for image in &freed.forgotten {
+        context.ui.say(&format!("forgotten: {image}"));
+    }
+    context.ui.line(&format!(
+        "{} bytes freed ({}); the registry has {}.",
+        freed.freed,
+        ByteSize::b(freed.freed),
+        ByteSize::b(freed.after)
+    ))?;
+    Ok(Exit::Done)
+}

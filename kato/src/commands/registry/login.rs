@@ -1,0 +1,154 @@
+//! `kato registry login` and `logout`: root's Docker on this machine at the cluster's registry, and all nodes at another.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use clap::Args;
+use cluster::config::schema::registry::{Account, accounts};
+use cluster::config::{Config, KeyPath, Name, Secrets, Target};
+use registry_bootstrap::RegistryAuth;
+use registry_bootstrap::trust::{self, For};
+
+use super::{problem, shared};
+use crate::commands::Context;
+use crate::commands::config::{change, open_store, problem as tree};
+use crate::error::{Error, Exit, Result};
+
+/// The longest password that is read.
+const MAX_PASSWORD: u64 = 4096;
+
+/// Log in at the cluster's image registry, or have all nodes log in at another
+///
+/// Without REGISTRY, root's Docker on this machine gets the administrator's account at the cluster's registry, which pushes. With
+/// one, name and password are kept as a secret of the cluster, and each node's Docker is logged in there. Other accounts stay.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kato registry login
+  kato registry login registry.example.com -u robot < password")]
+pub struct LoginArgs {
+    /// Another registry: its host, or host:port
+    #[arg(value_name = "REGISTRY", requires = "username")]
+    registry: Option<String>,
+    /// The account there; its password is read from the standard input
+    #[arg(short, long, value_name = "NAME", requires = "registry")]
+    username: Option<String>,
+}
+
+/// Log out at the cluster's image registry, or have all nodes log out at another
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kato registry logout
+  kato registry logout registry.example.com")]
+pub struct LogoutArgs {
+    /// Another registry
+    #[arg(value_name = "REGISTRY")]
+    registry: Option<String>,
+}
+
+/// Log in.
+pub async fn log_in(context: &Context, args: &LoginArgs) -> Result<Exit> {
+    let (Some(registry), Some(username)) = (&args.registry, &args.username) else {
+        let registry = own(context).await?;
+        context.ui.line(&format!("root's Docker is logged in at {registry}"))?;
+        return Ok(Exit::Done);
+    };
+    let account = Account {
+        username: username.clone(),
+        password: password()?,
+    };
+    change(context, "login", |all| {
+        all.insert(registry.clone(), account.clone());
+        Ok(())
+    })
+    .await?;
+    context
+        .ui
+        .line(&format!("All nodes log in at {registry} as {username}"))?;
+    Ok(Exit::Done)
+}
+
+/// Log out.
+pub async fn log_out(context: &Context, args: &LogoutArgs) -> Result<Exit> {
+    let Some(registry) = &args.registry else {
+        let (_, store) = open_store(context).await?;
+        let node = cluster::nodes::NodeFile::load(&context.paths)?;
+        let config = Config::new(store, node.name);
+        let location = text(&config, "registry/location").await?;
+        let logged_out = trust::log_in(&context.paths, For::Administrator, &BTreeMap::new(), &[location]);
+        logged_out.map_err(problem::registry)?;
+        context
+            .ui
+            .line("root's Docker is logged out; the node's own account, which pulls, follows.")?;
+        return Ok(Exit::Done);
+    };
+    change(context, "logout", |all| match all.remove(registry) {
+        Some(_) => Ok(()),
+        None => Err(Error::not_found(format!("the cluster has no account at {registry}"))),
+    })
+    .await?;
+    context.ui.line(&format!("All nodes log out at {registry}"))?;
+    Ok(Exit::Done)
+}
+
+/// Give root's Docker the administrator's account at the cluster's registry; where that is.
+pub async fn own(context: &Context) -> Result<String> {
+    let given = shared::account(context).await?;
+    let auth = RegistryAuth {
+        username: given.account.username,
+        password: given.account.password,
+    };
+    let all = BTreeMap::from([(given.location.clone(), auth)]);
+    trust::log_in(&context.paths, For::Administrator, &all, &[]).map_err(problem::registry)?;
+    Ok(given.location)
+}
+
+async fn change(
+    context: &Context,
+    verb: &str,
+    change: impl FnOnce(&mut BTreeMap<String, Account>) -> Result<()>,
+) -> Result<()> {
+    let (node, store) = open_store(context).await?;
+    let config = Config::new(store, node.name);
+    let unusable = |reason: String| Error::failed(format!("the accounts at other registries are not usable: {reason}"));
+    let mut all = accounts(&text(&config, "registry/credentials").await?).map_err(unusable)?;
+    change(&mut all)?;
+    let value = serde_json::to_string(&all).map_err(|error| unusable(error.to_string()))?;
+    let author = change::author_of(format!("kato registry {verb}"));
+    let set = config
+        .set(&target("registry/credentials")?, value.into(), false, &author)
+        .await;
+    set.map(drop).map_err(tree::tree)
+}
+
+async fn text(config: &Config, path: &str) -> Result<String> {
+    let value = config
+        .get_with(&target(path)?, Secrets::Revealed)
+        .await
+        .map_err(tree::tree)?;
+    Ok(value
+        .as_ref()
+        .and_then(|value| value.as_str())
+        .unwrap_or_default()
+        .to_owned())
+}
+
+fn target(path: &str) -> Result<Target> {
+    let component = Name::new("cluster").map_err(tree::key)?;
+    let path = KeyPath::parse(path).map_err(tree::key)?;
+    Target::key(&component, &path).map_err(tree::key)
+}
+
+fn password() -> Result<String> {
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(MAX_PASSWORD + 1).read_to_string(&mut text);
+    read.map_err(|error| Error::failed("could not read the password from the standard input").because(error))?;
+    let password = text.trim_end_matches(['\n', '\r']);
+    match password.is_empty() {
+        true => {
+            Err(Error::usage("the standard input has no password").hint("kato registry login REGISTRY -u NAME < FILE"))
+        }
+        false => Ok(password.to_owned()),
+    }
+}

@@ -1,0 +1,232 @@
+//! Brings the registry up as it is planned, and takes it down. Each step can be done again, so that whatever was broken off
+//! is gone on with by the next run; one run at a time works on a core.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
+
+use cluster::config::Author;
+use cluster::files;
+use cluster::identity::{Ca, Certificate, Key, Request, Subject, self_signed};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::accounts::Accounts;
+use crate::core::{Configured, Core};
+use crate::plan::{Seen, Step, Wanted, plan};
+use crate::settings::Places;
+use crate::turn::Turn;
+use crate::{Error, Result, container, settings};
+
+/// How long a name may take to be resolved.
+const RESOLVE: Duration = Duration::from_secs(15);
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Where the registry answers.
+    pub location: String,
+    /// Whether anything was done.
+    pub changed: bool,
+}
+
+/// Bring the registry up, and record where it answers. With a `port` it moves there; `tell` hears what goes on.
+pub async fn up(core: &Core, port: Option<u16>, author: &Author, tell: impl Fn(&str)) -> Result<Done> {
+    let configured = core.configured().await?;
+    let port = port.unwrap_or(configured.port);
+    check_endpoint(&configured.endpoint, port).await?;
+    let location = configured.wanted_location(port);
+    make_places(&core.places)?;
+    let _turn = Turn::take(&core.places).await?;
+    let changed = bring_up(core, &configured, port, &tell).await?;
+    container::check_port(core, port).await?;
+    tell("waiting for the registry to answer");
+    crate::status::answers(core, &location).await?;
+    if configured.port != port {
+        core.record("registry/port", port.into(), author).await?;
+    }
+    if configured.location != location {
+        core.record("registry/location", location.clone().into(), author)
+            .await?;
+    }
+    Ok(Done { location, changed })
+}
+
+/// Keep a registry that was set up as it should be: renew its certificate, start it where it does not run. Whether there was
+/// anything to do.
+pub async fn keep(core: &Core) -> Result<bool> {
+    let configured = core.configured().await?;
+    if configured.location.is_empty() || !core.places.config().exists() {
+        return Ok(false);
+    }
+    let _turn = Turn::take(&core.places).await?;
+    bring_up(core, &configured, configured.port, &|_| {}).await
+}
+
+/// Take the registry down; its images stay, unless `purge`. Whether there was one.
+pub async fn down(core: &Core, purge: bool, author: &Author) -> Result<bool> {
+    make_places(&core.places)?;
+    let _turn = Turn::take(&core.places).await?;
+    // First, so that nothing brings it up again meanwhile.
+    core.record("registry/location", "".into(), author).await?;
+    let containers = container::all(core).await?;
+    for one in &containers {
+        container::stop(core, &one.id).await?;
+        let removed = core.engine.remove(&one.id).await;
+        removed.map_err(Error::engine("remove the registry's container"))?;
+    }
+    let config = core.places.config();
+    let there = config.exists() || !containers.is_empty();
+    remove(&config)?;
+    if purge {
+        let data = core.places.data();
+        std::fs::remove_dir_all(&data).map_err(Error::file("remove", &data))?;
+    }
+    Ok(there)
+}
+
+async fn bring_up(core: &Core, configured: &Configured, port: u16, tell: &impl Fn(&str)) -> Result<bool> {
+    let secret = keys(&core.places)?;
+    let wanted = wanted(core, configured, port, &secret);
+    let seen = look(core).await?;
+    let steps = plan(&wanted, &seen);
+    for step in &steps {
+        info!(?step, "the registry");
+        act(core, configured, port, &wanted, step, tell).await?;
+    }
+    Ok(!steps.is_empty())
+}
+
+/// What only has to be there: made once, never changed.
+fn keys(places: &Places) -> Result<Accounts> {
+    let signing =
+        Key::load_or_make(&places.signing_key()).map_err(Error::identity("make the key that signs tokens"))?;
+    let signer = places.signer();
+    if !Certificate::load(&signer).is_ok_and(|signer| signer.key == signing.fingerprint()) {
+        let pem = self_signed(&signing, "fence-registry").map_err(Error::identity("make the signer's certificate"))?;
+        files::write_atomic(&signer, pem.as_bytes(), 0o600).map_err(Error::file("write", &signer))?;
+    }
+    Accounts::load_or_make(&places.secret())
+}
+
+fn wanted(core: &Core, configured: &Configured, port: u16, secret: &Accounts) -> Wanted {
+    let location = configured.wanted_location(port);
+    let text = settings::text(
+        &location,
+        &configured.endpoint,
+        core.door.port(),
+        &secret.derived("http"),
+    );
+    let made_of = format!("1 {} {port} {}", configured.image, core.places.directory().display());
+    let hash = Sha256::digest(made_of.as_bytes());
+    Wanted {
+        settings: text,
+        made_as: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+async fn look(core: &Core) -> Result<Seen> {
+    let places = &core.places;
+    let key = Key::load(&places.key()).map(|key| key.fingerprint());
+    let now = Timestamp::now();
+    let is_good = match (Certificate::load(&places.certificate()), key) {
+        (Ok(certificate), Ok(key)) => {
+            certificate.key == key && certificate.is_good(now) && now < certificate.renew_at()
+        }
+        _ => false,
+    };
+    Ok(Seen {
+        settings: std::fs::read_to_string(places.config()).ok(),
+        certificate_is_due: !is_good,
+        containers: container::all(core).await?,
+    })
+}
+
+async fn act(
+    core: &Core,
+    configured: &Configured,
+    port: u16,
+    wanted: &Wanted,
+    step: &Step,
+    tell: &impl Fn(&str),
+) -> Result<()> {
+    match step {
+        Step::Sign => sign(core, configured),
+        Step::Configure => {
+            let path = core.places.config();
+            files::write_atomic(&path, wanted.settings.as_bytes(), 0o600).map_err(Error::file("write", &path))
+        }
+        Step::Remove(id) => {
+            tell("removing a registry that is not as it should be");
+            container::stop(core, id).await?;
+            let removed = core.engine.remove(id).await;
+            removed.map_err(Error::engine("remove a container of the registry"))
+        }
+        Step::Create => {
+            tell(&format!("looking for the image {}", configured.image));
+            let image = container::image(core, &configured.image).await?;
+            tell("starting the registry");
+            container::create(core, &image, &wanted.made_as, port).await
+        }
+        Step::Stop(id) => container::stop(core, id).await,
+        Step::Start(id) => container::start(core, id, port).await,
+    }
+}
+
+fn sign(core: &Core, configured: &Configured) -> Result<()> {
+    let key = Key::load_or_make(&core.places.key()).map_err(Error::identity("make the registry's key"))?;
+    let ca = Ca::load(&core.paths.pki()).map_err(Error::identity("use the cluster's CA"))?;
+    let subject = Subject::Registry {
+        host: configured.endpoint.clone(),
+        addresses: configured.addresses(),
+    };
+    let signed = key.request().and_then(|request| Request::from_pem(&request));
+    let signed = signed.and_then(|request| ca.sign(&request, &subject, configured.lifetime));
+    let pem = signed.map_err(Error::identity("sign the registry's certificate"))?;
+    let path = core.places.certificate();
+    files::write_atomic(&path, pem.as_bytes(), 0o644).map_err(Error::file("write", &path))
+}
+
+/// Every node has to reach the registry by the cluster's endpoint.
+async fn check_endpoint(endpoint: &str, port: u16) -> Result<()> {
+    let hint = "kato config set cluster endpoint HOST";
+    if endpoint == "localhost" {
+        let reason = "the cluster's endpoint is localhost, which leads every node to itself";
+        return Err(Error::refused(reason, hint));
+    }
+    match timeout(RESOLVE, tokio::net::lookup_host((endpoint, port))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Error::refused(
+            format!("the cluster's endpoint {endpoint} does not resolve: {error}"),
+            hint,
+        )),
+        Err(_) => Err(Error::refused(
+            format!("the cluster's endpoint {endpoint} does not resolve"),
+            hint,
+        )),
+    }
+}
+
+/// The registry's directories, for root alone.
+fn make_places(places: &Places) -> Result<()> {
+    for path in [places.directory().to_path_buf(), places.settings(), places.data()] {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map_err(Error::file("make", &path))?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

@@ -1,0 +1,153 @@
+//! An image of Debian's registry, for a core that reaches no other registry: the program and the libraries it needs, and
+//! nothing else. Its name has the hash of what is in it, so that it is made once.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use engine::{Engine, Image};
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+use tokio::time::timeout;
+use tokio_tar::{Builder, EntryType, Header};
+
+use crate::{Error, Result};
+
+/// Where Debian's package `docker-registry` has it.
+pub const PROGRAM: &str = "/usr/bin/docker-registry";
+/// What it is called inside: as in the image `registry:2`.
+pub const INSIDE: &str = "/bin/registry";
+/// The largest program and library that are packed.
+const MAX_FILE: u64 = 256 << 20;
+/// How long the dynamic linker may take to tell what the program needs.
+const LINKER: Duration = Duration::from_secs(10);
+const ATTEMPT: &str = "pack a registry of this machine into an image";
+
+/// The image made of the program at `program`; made now where it is not there.
+pub async fn image(engine: &dyn Engine, program: &Path) -> Result<Image> {
+    if !program.is_file() {
+        let reason = format!("there is no {} to make a registry of", program.display());
+        return Err(Error::refused(reason, "apt-get install docker-registry"));
+    }
+    let mut files = vec![(program.to_path_buf(), PathBuf::from(INSIDE))];
+    for library in libraries(program).await? {
+        files.push((library.clone(), library));
+    }
+    let (archive, name) = archive(&files).await?;
+    match engine.image(&name).await {
+        Err(error) if error.is_not_found() => {}
+        found => return found.map_err(Error::engine(format!("look for the image {name}"))),
+    }
+    let tar = Box::pin(Cursor::new(archive));
+    engine.import(&name, tar).await.map_err(Error::engine(ATTEMPT))
+}
+
+/// What the program is linked with, as the dynamic linker says; nothing where it is static.
+async fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let mut command = Command::new("ldd");
+    command.arg(program).stdin(Stdio::null()).kill_on_drop(true);
+    let said = match timeout(LINKER, command.output()).await {
+        Ok(said) => said.map_err(|error| Error::failed(ATTEMPT, format!("ldd cannot be run: {error}")))?,
+        Err(_) => return Err(Error::failed(ATTEMPT, "ldd did not end")),
+    };
+    Ok(linked(&String::from_utf8_lossy(&said.stdout)))
+}
+
+/// The files in what `ldd` says: `NAME => FILE (ADDRESS)`, and the linker itself without a name.
+fn linked(said: &str) -> Vec<PathBuf> {
+    let file = |line: &str| {
+        let line = line.trim();
+        let rest = line.split_once("=> ").map_or(line, |(_, file)| file);
+        let file = rest.split_whitespace().next()?;
+        file.starts_with('/').then(|| PathBuf::from(file))
+    };
+    said.lines().filter_map(file).collect()
+}
+
+/// A root file system with these files, each at its place, and the name of an image of it.
+async fn archive(files: &[(PathBuf, PathBuf)]) -> Result<(Vec<u8>, String)> {
+    let failed = |error: std::io::Error| Error::failed(ATTEMPT, error);
+    let mut hash = Sha256::new();
+    let mut tar = Builder::new(Vec::new());
+    for directory in [
+        "tmp/",
+        "etc/",
+        "var/",
+        "var/lib/",
+        "var/lib/registry/",
+        "etc/fence-registry/",
+    ] {
+        let mut header = header(EntryType::Directory, 0o755, 0);
+        tar.append_data(&mut header, directory, tokio::io::empty())
+            .await
+            .map_err(failed)?;
+    }
+    for (from, to) in files {
+        let content = cluster::files::read_limited(from, MAX_FILE).map_err(Error::file("read", from))?;
+        hash.update(to.as_os_str().as_encoded_bytes());
+        hash.update(&content);
+        let mut header = header(EntryType::Regular, 0o755, content.len() as u64);
+        let inside = to.strip_prefix("/").unwrap_or(to);
+        tar.append_data(&mut header, inside, content.as_slice())
+            .await
+            .map_err(failed)?;
+    }
+    let archive = tar.into_inner().await.map_err(failed)?;
+    let hash: String = hash
+        .finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok((archive, format!("fence/registry:{hash}")))
+}
+
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::fake::{Fake, Step};
+
+    #[test]
+    fn the_linkers_words_are_understood() {
+        let said = "\tlinux-vdso.so.1 (0x00007fcb)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\t\
+                    /lib64/ld-linux-x86-64.so.2 (0x00007fcb)\n";
+        assert_eq!(
+            linked(said),
+            [
+                Path::new("/lib/x86_64-linux-gnu/libc.so.6"),
+                Path::new("/lib64/ld-linux-x86-64.so.2")
+            ]
+        );
+        assert!(linked("\tnot a dynamic executable\n").is_empty());
+    }
+
+    #[tokio::test]
+    async fn it_is_made_once() {
+        let fake = Fake::new();
+        let program = Path::new("/bin/busybox");
+        let made = image(&fake, program).await.unwrap();
+        assert_eq!(image(&fake, program).await.unwrap().id, made.id);
+        assert_eq!(fake.calls(Step::Import), 1);
+        assert!(made.tags[0].starts_with("fence/registry:"), "{made:?}");
+        let other = image(&fake, Path::new("/bin/true")).await.unwrap();
+        assert_ne!(other.id, made.id);
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_said() {
+        let error = image(&Fake::new(), Path::new("/nowhere")).await.unwrap_err();
+        assert_eq!(error.hint(), "apt-get install docker-registry");
+    }
+}

@@ -1,0 +1,66 @@
+//! One question to one server over TLS and HTTP/1.1. It knows nothing of registries.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cluster::identity::Address;
+use http::header::HOST;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Why there was no answer.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub method: Method,
+    /// With the query.
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// What was answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Ask `at`, with these headers as well; the answer is at most `limit` bytes.
+pub(crate) async fn exchange(
+    at: &Address,
+    tls: &Arc<ClientConfig>,
+    asked: Question,
+    headers: &HeaderMap,
+    limit: usize,
+) -> Result<Answer, Cause> {
+    let stream = TcpStream::connect((at.host(), at.port())).await?;
+    let name = ServerName::try_from(at.host().to_owned())?;
+    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
+    let (mut sender, connection): (SendRequest<Full<Bytes>>, _) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends with the connection; what goes wrong on it reaches the sender as well.
+    let connection = tokio::spawn(connection);
+    let mut request = Request::builder().method(asked.method).uri(asked.path);
+    request = request.header(HOST, at.to_string());
+    for (name, value) in asked.headers.iter().chain(headers) {
+        request = request.header(name, value);
+    }
+    let response = sender.send_request(request.body(Full::from(asked.body))?).await?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, limit).collect().await?.to_bytes();
+    connection.abort();
+    Ok(Answer {
+        status: head.status,
+        headers: head.headers,
+        body,
+    })
+}
