@@ -48,7 +48,24 @@ impl std::fmt::Debug for RegistryAuth {
     }
 }
 
-/// One step of a pull.
+/// How an image is to be made of a context, the archive that comes with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuildSpec {
+    /// What it is called.
+    pub name: String,
+    /// The recipe, by its path in the context.
+    pub dockerfile: String,
+    /// The stage to stop at; empty = the last.
+    pub target: String,
+    /// Arguments of the recipe.
+    pub args: Vec<(String, String)>,
+    /// For which platform, e.g. `linux/arm/v7`; empty = the engine's own.
+    pub platform: String,
+    /// Nothing of an earlier build is used.
+    pub anew: bool,
+}
+
+/// One step of a pull or a push.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The layer, or empty for the whole.

@@ -28,7 +28,7 @@ pub use container::{
 };
 pub use error::{Error, Result};
 pub use event::{Event, EventKind, Events};
-pub use image::{Image, ImageId, Progress, RegistryAuth};
+pub use image::{BuildSpec, Image, ImageId, Progress, RegistryAuth};
 pub use name::{BadName, ImageName};
 
 /// A tar archive to read.
@@ -70,6 +70,10 @@ pub trait Engine: Send + Sync + 'static {
     async fn pull(&self, name: &str, auth: Option<&RegistryAuth>, progress: mpsc::Sender<Progress>) -> Result<Image>;
     /// Make an image named `name` of a root file system.
     async fn import(&self, name: &str, tar: TarStream) -> Result<Image>;
+    /// Make an image by the recipe in a context. What the build says is sent line by line as it comes, best effort.
+    async fn build(&self, spec: &BuildSpec, context: TarStream, said: mpsc::Sender<String>) -> Result<Image>;
+    /// Bring an image to the registry in its name. Progress is sent as it comes, best effort.
+    async fn push(&self, name: &str, auth: Option<&RegistryAuth>, progress: mpsc::Sender<Progress>) -> Result<()>;
     /// Give the image a further name.
     async fn tag(&self, image: &str, name: &str) -> Result<()>;
     /// Take a name (or, by id, an image) away. One that is gone is done already; one in use is a conflict.

@@ -114,6 +114,32 @@ async fn what_is_private_needs_the_account() {
 }
 
 #[tokio::test]
+async fn who_has_the_account_pushes_what_others_can_pull() {
+    bench()
+        .await
+        .run(|bench| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let registry = Registry::start(folder.path(), true).await;
+            let name = registry.name(&format!("{}/app:1", bench.name("pushed")));
+            bench.engine.tag(&bench.image, &name).await.unwrap();
+            let auth = RegistryAuth {
+                username: USER.to_owned(),
+                password: PASSWORD.to_owned(),
+            };
+            let push = async |auth| bench.engine.push(&name, auth, mpsc::channel(1).0).await;
+            let error = push(None).await.unwrap_err();
+            assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+            push(Some(&auth)).await.unwrap();
+            push(Some(&auth)).await.expect("a second push is done already");
+            let id = bench.engine.image(&name).await.unwrap().id;
+            bench.engine.remove_image(&name).await.unwrap();
+            let (pulled, _) = pull(&*bench.engine, &name, Some(&auth)).await.unwrap();
+            assert_eq!(pulled.id, id);
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_registry_that_is_away_is_temporary() {
     bench()
         .await

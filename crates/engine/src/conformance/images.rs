@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
 use super::Bench;
-use crate::{ContainerSpec, Error, TarStream};
+use crate::{BuildSpec, ContainerSpec, Error, TarStream};
 
 /// All promises about images.
 pub async fn images(bench: Bench) {
@@ -18,11 +18,57 @@ pub async fn images(bench: Bench) {
     what_is_no_name_is_refused(&bench).await;
     an_image_in_use_stays(&bench).await;
     a_broken_archive_makes_no_image(&bench).await;
+    a_build_is_an_image(&bench).await;
+    what_is_not_there_is_not_pushed(&bench).await;
 }
 
 /// A tar archive without any file: two blocks of zeros.
 fn archive() -> TarStream {
     Box::pin(io::Cursor::new(vec![0; 1024]))
+}
+
+/// A tar archive of one small file.
+fn one_file(name: &str, content: &str) -> TarStream {
+    let mut header = [0_u8; 512];
+    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, name);
+    put(100, "0000644\0");
+    put(108, "0000000\0");
+    put(116, "0000000\0");
+    put(124, &format!("{:011o}\0", content.len()));
+    put(136, "00000000000\0");
+    put(148, "        ");
+    put(156, "0");
+    put(257, "ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut archive = header.to_vec();
+    archive.extend_from_slice(content.as_bytes());
+    archive.resize(archive.len().next_multiple_of(512) + 1024, 0);
+    Box::pin(io::Cursor::new(archive))
+}
+
+async fn a_build_is_an_image(bench: &Bench) {
+    let (engine, name) = (&bench.engine, bench.name("built:1"));
+    let spec = BuildSpec {
+        name: name.clone(),
+        dockerfile: "Recipe".to_owned(),
+        ..BuildSpec::default()
+    };
+    let recipe = format!("FROM {}\nLABEL io.fence.mark={}\n", bench.image, bench.id);
+    let (said, mut lines) = mpsc::channel(64);
+    let made = engine.build(&spec, one_file("Recipe", &recipe), said).await.unwrap();
+    assert!(made.tags.contains(&name), "{made:?}");
+    assert_eq!(engine.image(&name).await.unwrap().id, made.id);
+    assert!(lines.recv().await.is_some_and(|line| line.starts_with("Step 1/")));
+    engine.remove_image(&name).await.unwrap();
+}
+
+async fn what_is_not_there_is_not_pushed(bench: &Bench) {
+    let (progress, _) = mpsc::channel(1);
+    let name = format!("127.0.0.1:1/{}", bench.name("nothing:1"));
+    let error = bench.engine.push(&name, None, progress).await.unwrap_err();
+    assert!(error.is_not_found(), "{error:?}");
 }
 
 async fn an_import_is_an_image(bench: &Bench) {

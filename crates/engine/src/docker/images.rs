@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use bollard::auth::DockerCredentials;
 use bollard::body_try_stream;
-use bollard::query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions};
+use bollard::query_parameters::{
+    CreateImageOptions, ListImagesOptions, PushImageOptions, RemoveImageOptions, TagImageOptions,
+};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
@@ -115,6 +117,35 @@ impl Docker {
         }
     }
 
+    pub(super) async fn push_image(
+        &self,
+        name: &str,
+        auth: Option<&RegistryAuth>,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<()> {
+        let call = on("push", name);
+        let wanted: ImageName = name.parse().map_err(|bad| refused(&call, &bad))?;
+        let Some(tag) = wanted.tag() else {
+            return Err(refused(&call, &"an image is pushed by a tag"));
+        };
+        let options = PushImageOptions {
+            tag: Some(tag.to_owned()),
+            ..Default::default()
+        };
+        let credentials = auth.map(|auth| credentials(auth, &wanted));
+        let endpoint = self.endpoint();
+        // What is not here is told in words that a registry could have said.
+        self.inspect_image(&wanted.to_string()).await?;
+        let answers = self
+            .client
+            .push_image(wanted.repository(), Some(options), credentials)
+            .map_err(|error| convert::pull_error(&call, &endpoint, &wanted, error));
+        self.transfer(&call, &Activity::new(), Box::pin(answers), |step| {
+            let _ = progress.try_send(convert::pushed(step));
+        })
+        .await
+    }
+
     pub(super) async fn tag_image(&self, image: &str, name: &str) -> Result<()> {
         let call = Call {
             attempt: format!("tag image {image} as {name}"),
@@ -145,11 +176,11 @@ impl Docker {
     }
 }
 
-fn on(verb: &str, name: &str) -> Call {
+pub(super) fn on(verb: &str, name: &str) -> Call {
     Call::new(verb, format!("image {name}"))
 }
 
-fn refused(call: &Call, reason: &impl ToString) -> Error {
+pub(super) fn refused(call: &Call, reason: &impl ToString) -> Error {
     Error::Refused {
         attempt: call.attempt.clone(),
         reason: reason.to_string(),
@@ -166,7 +197,7 @@ fn credentials(auth: &RegistryAuth, name: &ImageName) -> DockerCredentials {
 }
 
 /// The archive on its way to the engine. Why it could not be read is kept, as the engine sees a broken line alone.
-fn archive(
+pub(super) fn archive(
     tar: TarStream,
     activity: Activity,
     unreadable: Arc<OnceLock<String>>,

@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod build;
 mod containers;
 mod convert;
 mod events;
@@ -32,8 +33,8 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::{
-    Container, ContainerId, ContainerSpec, Engine, Error, Events, Host, Image, Labels, Limits, Progress, RegistryAuth,
-    Result, Stats, TarStream, Version,
+    BuildSpec, Container, ContainerId, ContainerSpec, Engine, Error, Events, Host, Image, Labels, Limits, Progress,
+    RegistryAuth, Result, Stats, TarStream, Version,
 };
 
 /// How long calls may take.
@@ -200,6 +201,14 @@ impl Engine for Docker {
 
     async fn import(&self, name: &str, tar: TarStream) -> Result<Image> {
         self.import_image(name, tar).await
+    }
+
+    async fn build(&self, spec: &BuildSpec, context: TarStream, said: mpsc::Sender<String>) -> Result<Image> {
+        self.build_image(spec, context, said).await
+    }
+
+    async fn push(&self, name: &str, auth: Option<&RegistryAuth>, progress: mpsc::Sender<Progress>) -> Result<()> {
+        self.push_image(name, auth, progress).await
     }
 
     async fn tag(&self, image: &str, name: &str) -> Result<()> {

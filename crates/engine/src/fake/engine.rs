@@ -12,8 +12,8 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use super::{ENDPOINT, Fake, Memory, OnStart, Step, Told};
 use crate::event::until_error;
 use crate::{
-    Container, ContainerId, ContainerSpec, Engine, Error, Events, Host, Image, ImageName, Labels, Limits, Progress,
-    RegistryAuth, Result, Stats, TarStream, Version,
+    BuildSpec, Container, ContainerId, ContainerSpec, Engine, Error, Events, Host, Image, ImageName, Labels, Limits,
+    Progress, RegistryAuth, Result, Stats, TarStream, Version,
 };
 
 /// How an archive is read: in pieces of this size, which are thrown away.
@@ -205,24 +205,12 @@ impl Engine for Fake {
         .await
     }
 
-    async fn import(&self, name: &str, mut tar: TarStream) -> Result<Image> {
+    async fn import(&self, name: &str, tar: TarStream) -> Result<Image> {
         let attempt = format!("import image {name}");
         let wanted = untagged_refused(&attempt, image_name(&attempt, name)?)?;
         // An engine that cannot be reached takes nothing of the archive.
         self.faults.enter(Step::Import, &attempt).await?;
-        let (mut piece, mut size) = (vec![0; PIECE], 0);
-        loop {
-            match tar.read(&mut piece).await {
-                Ok(0) => break,
-                Ok(read) => size += read as u64,
-                Err(error) => {
-                    return Err(Error::Failed {
-                        attempt,
-                        reason: format!("its archive cannot be read: {error}"),
-                    });
-                }
-            }
-        }
+        let size = read_to_end(&attempt, tar).await?;
         let image = {
             let mut memory = self.memory();
             let Memory { images, news, .. } = &mut *memory;
@@ -230,6 +218,37 @@ impl Engine for Fake {
         };
         self.faults.leave(Step::Import, &attempt)?;
         Ok(image)
+    }
+
+    async fn build(&self, spec: &BuildSpec, context: TarStream, said: mpsc::Sender<String>) -> Result<Image> {
+        let attempt = format!("build image {}", spec.name);
+        let wanted = untagged_refused(&attempt, image_name(&attempt, &spec.name)?)?;
+        self.faults.enter(Step::Build, &attempt).await?;
+        let size = read_to_end(&attempt, context).await?;
+        let _ = said.try_send(format!("Step 1/1 : {}", spec.dockerfile));
+        let image = {
+            let mut memory = self.memory();
+            let Memory { images, news, .. } = &mut *memory;
+            images.import(&wanted, size, news)
+        };
+        self.faults.leave(Step::Build, &attempt)?;
+        Ok(image)
+    }
+
+    async fn push(&self, name: &str, auth: Option<&RegistryAuth>, progress: mpsc::Sender<Progress>) -> Result<()> {
+        let attempt = format!("push image {name}");
+        let wanted = untagged_refused(&attempt, image_name(&attempt, name)?)?;
+        self.step(Step::Push, &attempt, |memory| {
+            memory.images.push(&attempt, &wanted, auth)?;
+            let _ = progress.try_send(Progress {
+                layer: String::new(),
+                status: "Pushed".to_owned(),
+                current: 0,
+                total: 0,
+            });
+            Ok(())
+        })
+        .await
     }
 
     async fn tag(&self, image: &str, name: &str) -> Result<()> {
@@ -271,6 +290,23 @@ impl Engine for Fake {
         });
         let end = stream::once(std::future::ready(Err(ended("the stream of events ended"))));
         Ok(until_error(events.chain(end)))
+    }
+}
+
+/// How long an archive is.
+async fn read_to_end(attempt: &str, mut tar: TarStream) -> Result<u64> {
+    let (mut piece, mut size) = (vec![0; PIECE], 0);
+    loop {
+        match tar.read(&mut piece).await {
+            Ok(0) => return Ok(size),
+            Ok(read) => size += read as u64,
+            Err(error) => {
+                return Err(Error::Failed {
+                    attempt: attempt.to_owned(),
+                    reason: format!("its archive cannot be read: {error}"),
+                });
+            }
+        }
     }
 }
 

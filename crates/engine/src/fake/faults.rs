@@ -28,6 +28,8 @@ pub enum Step {
     Images,
     Pull,
     Import,
+    Build,
+    Push,
     Tag,
     RemoveImage,
     Events,

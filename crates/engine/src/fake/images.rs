@@ -153,6 +153,28 @@ impl Images {
         Ok(pulled)
     }
 
+    /// Puts an image into the registry, where the account there may.
+    pub(super) fn push(&mut self, attempt: &str, name: &ImageName, auth: Option<&RegistryAuth>) -> Result<()> {
+        let attempt = attempt.to_owned();
+        let image = self.find(&attempt, &name.to_string())?.clone();
+        if self.registry_down {
+            return Err(Error::RegistryUnavailable {
+                attempt,
+                reason: "connection refused".to_owned(),
+            });
+        }
+        let present = self.registry.get(&name.to_string());
+        let needed = present.and_then(|published| published.auth.clone());
+        if needed.is_some() && needed.as_ref() != auth {
+            return Err(Error::Refused {
+                attempt,
+                reason: "unauthorized".to_owned(),
+            });
+        }
+        self.publish(name, image, needed);
+        Ok(())
+    }
+
     /// Takes a name or an image away, unless a container needs it.
     pub(super) fn remove(
         &mut self,

@@ -59,3 +59,13 @@ pub(in crate::docker) fn progress(step: models::CreateImageInfo) -> Progress {
         total: count(detail.total),
     }
 }
+
+pub(in crate::docker) fn pushed(step: models::PushImageInfo) -> Progress {
+    let detail = step.progress_detail.unwrap_or_default();
+    Progress {
+        layer: String::new(),
+        status: step.status.unwrap_or_default(),
+        current: count(detail.current),
+        total: count(detail.total),
+    }
+}

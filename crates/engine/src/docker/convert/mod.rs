@@ -14,7 +14,7 @@ use crate::{ContainerId, Error, Event, EventKind, Host, Labels, Result, Version}
 
 pub(super) use container::{UNLIMITED_MEMORY, container, memory_limit, spec, stats, summary};
 pub(super) use failure::{error, pull_error};
-pub(super) use image::{image, progress};
+pub(super) use image::{image, progress, pushed};
 
 fn senseless(call: &Call, missing: &str) -> Error {
     Error::Failed {
