@@ -11,6 +11,9 @@
 //! | [`accounts`], [`token`] | who is who at it, and what each may do |
 //! | [`trust`] | what a node's Docker needs to use it |
 //! | [`remote`] | the registry, asked over HTTP |
+//! | [`names`], [`platform`], [`manifest`] | what images are called, for what they are, what they are made of; pure |
+//! | [`index`] | several images under one name |
+//! | [`local`], [`context`], [`ignore`] | images in this machine's engine, and what they are built of |
 //!
 //! The core's door hands out accounts and tokens, each node's agent writes what its Docker needs; both are kato's. The
 //! state is the registry's directory on the core and the keys `cluster registry/…` of the tree; here is none.
@@ -18,11 +21,18 @@
 pub mod accounts;
 pub mod apply;
 mod container;
+mod context;
 pub mod core;
 mod error;
 pub mod gc;
+mod ignore;
+pub mod index;
+pub mod local;
+pub mod manifest;
+pub mod names;
 pub mod pack;
 pub mod plan;
+pub mod platform;
 pub mod remote;
 pub mod settings;
 pub mod status;
@@ -30,5 +40,5 @@ pub mod token;
 pub mod trust;
 mod turn;
 
-pub use engine::RegistryAuth;
+pub use engine::{BuildSpec, ImageName, RegistryAuth};
 pub use error::{Error, Kind, Result, chain};

@@ -10,6 +10,7 @@ mod config;
 mod container;
 mod data;
 mod debug;
+mod image;
 mod info;
 mod man;
 mod node;
@@ -77,6 +78,9 @@ pub enum Command {
     /// Group nodes that share values of the configuration
     #[command(subcommand)]
     Realm(realm::RealmCommand),
+    /// Build and publish images, for several architectures under one name
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Give the cluster an image registry on the core, look after it
     #[command(subcommand)]
     Registry(registry::RegistryCommand),
@@ -103,6 +107,7 @@ pub async fn run(context: &Context, command: Command) -> Result<Exit> {
         Command::Node(command) => node::run(context, command).await,
         Command::Admin(command) => admin::run(context, command).await,
         Command::Realm(command) => realm::run(context, command).await,
+        Command::Image(command) => image::run(context, command).await,
         Command::Registry(command) => registry::run(context, command).await,
         Command::Agent(args) => agent::run(context, &args).await,
         Command::Completion(args) => completion::run(context, &args),

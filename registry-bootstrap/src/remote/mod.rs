@@ -4,6 +4,7 @@
 //! that the core's door gave are remembered while they are good.
 
 mod challenge;
+mod images;
 mod wire;
 
 use std::collections::HashMap;

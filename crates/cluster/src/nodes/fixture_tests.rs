@@ -71,6 +71,7 @@ fn report() -> Report {
         name: name("one"),
         at: Timestamp::UNIX_EPOCH,
         version: "0.1.0".into(),
+        architecture: String::new(),
         roles: vec![Role::Base, Role::Dea],
         addresses: vec!["10.0.0.1".parse().unwrap()],
         processes: vec![fence],

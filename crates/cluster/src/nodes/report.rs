@@ -66,6 +66,9 @@ pub struct Report {
     pub at: Timestamp,
     /// The version of its agent.
     pub version: String,
+    /// Of which architecture it is, in the words of images (`amd64`); "" where its agent does not say so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub architecture: String,
     /// What it does now; of a later version's roles those that this version knows.
     #[serde(deserialize_with = "known_roles")]
     pub roles: Vec<Role>,
@@ -245,6 +248,7 @@ mod tests {
             name: Name::new("one").unwrap(),
             at: Timestamp::now(),
             version: String::new(),
+            architecture: String::new(),
             roles: Vec::new(),
             addresses: Vec::new(),
             processes: Vec::new(),

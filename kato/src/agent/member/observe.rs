@@ -3,6 +3,7 @@
 use cluster::nodes::{Containers, Report, Retiring};
 use cluster::process::{Observed, Process};
 use jiff::Timestamp;
+use registry_bootstrap::platform::Platform;
 
 use super::Member;
 use crate::addresses;
@@ -34,6 +35,7 @@ pub async fn report(member: &Member) -> Report {
         name: node.name,
         at: Timestamp::now(),
         version: member.desk.agent.version.clone(),
+        architecture: architecture(),
         roles: node.roles,
         addresses: addresses::of_this_machine().unwrap_or_default(),
         orders: orders
@@ -77,6 +79,11 @@ fn retiring(fence: &FenceStatus) -> Option<Retiring> {
         active: told.active,
         stopped: told.stopped,
     })
+}
+
+/// This machine's architecture, as images call it.
+fn architecture() -> String {
+    Platform::of_word(std::env::consts::ARCH).map_or_else(String::new, |platform| platform.architecture)
 }
 
 /// As many as are told, each as long as it may be.

@@ -5,7 +5,7 @@ use cluster::config::input;
 
 use super::change::{self, TypeArgs};
 use super::{KeyArgs, ScopeArgs, open, problem};
-use crate::commands::Context;
+use crate::commands::{Context, image};
 use crate::error::{Exit, Result};
 
 /// Set a value
@@ -22,7 +22,7 @@ Examples:
 pub struct SetArgs {
     #[command(flatten)]
     types: TypeArgs,
-    /// Let the key change its type
+    /// Let the key change its type; or take an image that is not for the architecture of all its nodes
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -42,6 +42,9 @@ pub async fn run(context: &Context, args: &SetArgs) -> Result<Exit> {
     let text = change::text(context, args.value.as_ref())?;
     let read = input::read(config.schema(), &target, &text, args.types.format()).map_err(problem::tree)?;
     change::warn_of_type(context, &read);
+    if !args.force {
+        image::check::before_it_is_configured(context, &target, &read.value).await?;
+    }
     let author = change::author(args.key.given("set", &args.scope));
     let changed = config
         .set(&target, read.value, args.force, &author)

@@ -1,0 +1,41 @@
+//! The family `kato image`: images on their way from a directory to all nodes.
+//!
+//! What is done is `registry_bootstrap`'s; here are arguments, names and accounts, and what is shown.
+
+mod build;
+pub mod check;
+mod index;
+mod inspect;
+mod list;
+mod push;
+mod shared;
+
+use clap::Subcommand;
+
+use super::Context;
+use crate::error::{Exit, Result};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    Build(build::BuildArgs),
+    Tag(push::TagArgs),
+    Push(push::PushArgs),
+    List(list::ListArgs),
+    Inspect(inspect::InspectArgs),
+    /// Put images for several architectures under one name
+    #[command(subcommand)]
+    Index(index::IndexCommand),
+}
+
+/// Run one verb.
+pub async fn run(context: &Context, command: ImageCommand) -> Result<Exit> {
+    match command {
+        ImageCommand::Build(args) => build::run(context, &args).await,
+        ImageCommand::Tag(args) => push::tag(context, &args).await,
+        ImageCommand::Push(args) => push::run(context, &args).await,
+        ImageCommand::List(args) => list::run(context, &args).await,
+        ImageCommand::Inspect(args) => inspect::run(context, &args).await,
+        ImageCommand::Index(command) => index::run(context, command).await,
+    }
+}

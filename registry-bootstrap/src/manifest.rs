@@ -1,0 +1,201 @@
+//! What a registry says an image is: a manifest with its layers, or an index of several, each for a platform. Read and
+//! written here; nothing is asked of anyone.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::platform::Platform;
+use crate::{Error, Result};
+
+/// The types that are understood, Docker's and those of the OCI.
+pub const DOCKER_IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The most layers of an image, and images of an index.
+const MAX_PARTS: usize = 512;
+
+/// A part of something: content by its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    pub media_type: String,
+    pub size: u64,
+    pub digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+/// What a manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Manifest {
+    /// One image.
+    Image {
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+    },
+    /// Several, each for its platform.
+    Index { manifests: Vec<Descriptor> },
+}
+
+/// A manifest as a registry holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub digest: String,
+    pub media_type: String,
+    pub bytes: Vec<u8>,
+    pub manifest: Manifest,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    media_type: Option<String>,
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+    manifests: Option<Vec<Descriptor>>,
+}
+
+/// What the configuration of an image says of its platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Config {
+    #[serde(default)]
+    pub architecture: String,
+    #[serde(default)]
+    pub os: String,
+    #[serde(default)]
+    pub variant: String,
+}
+
+impl Config {
+    /// For what the image is made.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            architecture: self.architecture.clone(),
+            os: if self.os.is_empty() {
+                "linux".to_owned()
+            } else {
+                self.os.clone()
+            },
+            variant: self.variant.clone(),
+        }
+    }
+}
+
+/// `sha256:…` of this content.
+pub fn digest(bytes: &[u8]) -> String {
+    let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hash}")
+}
+
+/// Refuse content that is not what its digest says.
+pub fn check(what: &str, expected: &str, bytes: &[u8]) -> Result<()> {
+    match digest(bytes) {
+        is if is == expected => Ok(()),
+        is => Err(Error::refused(
+            format!("{what} is not what its digest says: it is {is} and not {expected}"),
+            "push or load the image again",
+        )),
+    }
+}
+
+impl Held {
+    /// Read one; `media_type` is what its sender said it was, where it says nothing itself.
+    pub fn read(what: &str, media_type: &str, bytes: Vec<u8>) -> Result<Held> {
+        let odd = |reason: String| Error::failed(format!("read the manifest of {what}"), reason);
+        let raw: Raw = serde_json::from_slice(&bytes).map_err(|error| odd(error.to_string()))?;
+        let media_type = raw.media_type.unwrap_or_else(|| media_type.to_owned());
+        let manifest = match (media_type.as_str(), raw.config, raw.manifests) {
+            (DOCKER_IMAGE | OCI_IMAGE, Some(config), None) => Manifest::Image {
+                config,
+                layers: raw.layers,
+            },
+            (DOCKER_INDEX | OCI_INDEX, None, Some(manifests)) => Manifest::Index { manifests },
+            _ => return Err(odd(format!("it is of the type {media_type}, which is not known"))),
+        };
+        let parts = match &manifest {
+            Manifest::Image { layers, .. } => layers.len(),
+            Manifest::Index { manifests } => manifests.len(),
+        };
+        if parts > MAX_PARTS {
+            return Err(odd(format!("it has {parts} parts, more than {MAX_PARTS}")));
+        }
+        Ok(Held {
+            digest: digest(&bytes),
+            media_type,
+            bytes,
+            manifest,
+        })
+    }
+
+    /// It, as a part of an index.
+    pub fn descriptor(&self, platform: Platform) -> Descriptor {
+        Descriptor {
+            media_type: self.media_type.clone(),
+            size: self.bytes.len() as u64,
+            digest: self.digest.clone(),
+            platform: Some(platform),
+        }
+    }
+}
+
+/// An index of these images: Docker's kind where all of them are, else the OCI's.
+pub fn index(manifests: &[Descriptor]) -> Result<Held> {
+    let all_dockers = manifests.iter().all(|one| one.media_type == DOCKER_IMAGE);
+    let media_type = if all_dockers { DOCKER_INDEX } else { OCI_INDEX };
+    let value = serde_json::json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": manifests });
+    let bytes = serde_json::to_vec_pretty(&value).map_err(|error| Error::failed("write an index", error))?;
+    Held::read("the new index", media_type, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(n: u8) -> String {
+        format!(r#"{{"mediaType": "x", "size": {n}, "digest": "{}"}}"#, digest(&[n]))
+    }
+
+    #[test]
+    fn an_image_and_an_index_are_told_apart() {
+        let image = format!(
+            r#"{{"schemaVersion": 2, "config": {}, "layers": [{}]}}"#,
+            part(1),
+            part(2)
+        );
+        let held = Held::read("x", OCI_IMAGE, image.clone().into_bytes()).unwrap();
+        assert!(matches!(&held.manifest, Manifest::Image { layers, .. } if layers.len() == 1));
+        assert_eq!(held.digest, digest(image.as_bytes()));
+        let made = index(&[held.descriptor(Platform::linux("arm", "v7"))]).unwrap();
+        assert_eq!(made.media_type, OCI_INDEX);
+        let again = Held::read("x", "", made.bytes.clone()).unwrap();
+        let Manifest::Index { manifests } = again.manifest else {
+            panic!("{again:?}")
+        };
+        assert_eq!(manifests[0].platform.as_ref().unwrap().to_string(), "linux/arm/v7");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (kind, text) in [
+            (OCI_IMAGE, "nonsense".to_owned()),
+            (OCI_IMAGE, "{}".to_owned()),
+            (OCI_INDEX, format!(r#"{{"config": {}}}"#, part(1))),
+            ("application/vnd.docker.distribution.manifest.v1+json", "{}".to_owned()),
+            (
+                OCI_INDEX,
+                format!(r#"{{"manifests": [{}]}}"#, vec![part(1); MAX_PARTS + 1].join(",")),
+            ),
+        ] {
+            assert!(Held::read("x", kind, text.into_bytes()).is_err(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn content_is_what_its_digest_says() {
+        assert!(check("a layer", &digest(b"x"), b"x").is_ok());
+        let error = check("a layer", &digest(b"x"), b"y").unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Refused);
+    }
+}
