@@ -36,35 +36,64 @@ pub struct Done {
 
 /// Bring the registry up, and record where it answers. With a `port` it moves there; `tell` hears what goes on.
 pub async fn up(core: &Core, port: Option<u16>, author: &Author, tell: impl Fn(&str)) -> Result<Done> {
-    let configured = core.configured().await?;
-    let port = port.unwrap_or(configured.port);
-    check_endpoint(&configured.endpoint, port).await?;
-    let location = configured.wanted_location(port);
+    let before = core.configured().await?;
+    check_endpoint(&before.endpoint, port.unwrap_or(before.port)).await?;
     make_places(&core.places)?;
     let _turn = Turn::take(&core.places).await?;
-    let changed = bring_up(core, &configured, port, &tell).await?;
-    container::check_port(core, port).await?;
+    // Whoever had the turn may have changed it.
+    let mut configured = core.configured().await?;
+    configured.port = port.unwrap_or(configured.port);
+    if configured.endpoint != before.endpoint {
+        check_endpoint(&configured.endpoint, configured.port).await?;
+    }
+    let (location, port) = (configured.wanted_location(), configured.port);
+    container::check_move(core, port).await?;
+    let changed = bring_up(core, &configured, &tell).await?;
     tell("waiting for the registry to answer");
-    crate::status::answers(core, &location).await?;
-    if configured.port != port {
-        core.record("registry/port", port.into(), author).await?;
-    }
-    if configured.location != location {
-        core.record("registry/location", location.clone().into(), author)
-            .await?;
-    }
+    is_up(core, &configured).await?;
+    // In one, so that nobody sees it at a port where it is not recorded.
+    let values = [
+        ("registry/port", port.into()),
+        ("registry/location", location.clone().into()),
+    ];
+    core.record_all(values.into(), author).await?;
     Ok(Done { location, changed })
 }
 
-/// Keep a registry that was set up as it should be: renew its certificate, start it where it does not run. Whether there was
+/// Keep a registry that was set up as it was set up: renew its certificate, start it where it does not run. Whether there was
 /// anything to do.
 pub async fn keep(core: &Core) -> Result<bool> {
-    let configured = core.configured().await?;
-    if configured.location.is_empty() || !core.places.config().exists() {
+    if recorded(core).await?.is_none() {
         return Ok(false);
     }
     let _turn = Turn::take(&core.places).await?;
-    bring_up(core, &configured, configured.port, &|_| {}).await
+    // Whoever had the turn may have taken it down or moved it.
+    match recorded(core).await? {
+        Some(configured) => bring_up(core, &configured, &|_| {}).await,
+        None => Ok(false),
+    }
+}
+
+/// Bring back the one that was set up, and wait until it answers. The caller has the turn.
+pub(crate) async fn bring_back(core: &Core) -> Result<()> {
+    let Some(configured) = recorded(core).await? else {
+        return Ok(());
+    };
+    bring_up(core, &configured, &|_| {}).await?;
+    is_up(core, &configured).await
+}
+
+/// The registry that was set up, at the place where it was: what is configured since is for the next setup.
+async fn recorded(core: &Core) -> Result<Option<Configured>> {
+    if !core.places.config().exists() {
+        return Ok(None);
+    }
+    core.configured().await?.as_recorded()
+}
+
+async fn is_up(core: &Core, configured: &Configured) -> Result<()> {
+    container::check_port(core, configured.port).await?;
+    crate::status::answers(core, &configured.wanted_location()).await
 }
 
 /// Take the registry down; its images stay, unless `purge`. Whether there was one.
@@ -89,14 +118,14 @@ pub async fn down(core: &Core, purge: bool, author: &Author) -> Result<bool> {
     Ok(there)
 }
 
-async fn bring_up(core: &Core, configured: &Configured, port: u16, tell: &impl Fn(&str)) -> Result<bool> {
+async fn bring_up(core: &Core, configured: &Configured, tell: &impl Fn(&str)) -> Result<bool> {
     let secret = keys(&core.places)?;
-    let wanted = wanted(core, configured, port, &secret);
+    let wanted = wanted(core, configured, &secret);
     let seen = look(core).await?;
     let steps = plan(&wanted, &seen);
     for step in &steps {
         info!(?step, "the registry");
-        act(core, configured, port, &wanted, step, tell).await?;
+        act(core, configured, &wanted, step, tell).await?;
     }
     Ok(!steps.is_empty())
 }
@@ -113,15 +142,16 @@ fn keys(places: &Places) -> Result<Accounts> {
     Accounts::load_or_make(&places.secret())
 }
 
-fn wanted(core: &Core, configured: &Configured, port: u16, secret: &Accounts) -> Wanted {
-    let location = configured.wanted_location(port);
+fn wanted(core: &Core, configured: &Configured, secret: &Accounts) -> Wanted {
+    let location = configured.wanted_location();
     let text = settings::text(
         &location,
         &configured.endpoint,
         core.door.port(),
         &secret.derived("http"),
     );
-    let made_of = format!("1 {} {port} {}", configured.image, core.places.directory().display());
+    let directory = core.places.directory();
+    let made_of = format!("1 {} {} {}", configured.image, configured.port, directory.display());
     let hash = Sha256::digest(made_of.as_bytes());
     Wanted {
         settings: text,
@@ -146,14 +176,7 @@ async fn look(core: &Core) -> Result<Seen> {
     })
 }
 
-async fn act(
-    core: &Core,
-    configured: &Configured,
-    port: u16,
-    wanted: &Wanted,
-    step: &Step,
-    tell: &impl Fn(&str),
-) -> Result<()> {
+async fn act(core: &Core, configured: &Configured, wanted: &Wanted, step: &Step, tell: &impl Fn(&str)) -> Result<()> {
     match step {
         Step::Sign => sign(core, configured),
         Step::Configure => {
@@ -170,10 +193,10 @@ async fn act(
             tell(&format!("looking for the image {}", configured.image));
             let image = container::image(core, &configured.image).await?;
             tell("starting the registry");
-            container::create(core, &image, &wanted.made_as, port).await
+            container::create(core, &image, &wanted.made_as, configured.port).await
         }
         Step::Stop(id) => container::stop(core, id).await,
-        Step::Start(id) => container::start(core, id, port).await,
+        Step::Start(id) => container::start(core, id, configured.port).await,
     }
 }
 

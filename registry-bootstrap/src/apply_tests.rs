@@ -51,9 +51,9 @@ async fn bench() -> Bench {
 async fn up(bench: &Bench) -> Result<bool> {
     make_places(&bench.core.places)?;
     let configured = bench.core.configured().await?;
-    let location = configured.wanted_location(5000);
-    let changed = bring_up(&bench.core, &configured, 5000, &|_| {}).await?;
-    container::check_port(&bench.core, 5000).await?;
+    let changed = bring_up(&bench.core, &configured, &|_| {}).await?;
+    container::check_port(&bench.core, configured.port).await?;
+    let location = configured.wanted_location();
     bench
         .core
         .record("registry/location", location.into(), &author())
@@ -176,4 +176,49 @@ async fn two_at_once_work_one_after_the_other() {
     assert!(!second.is_finished());
     drop(turn);
     second.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_was_taken_down_before_its_turn_is_not_brought_back() {
+    let bench = bench().await;
+    up(&bench).await.unwrap();
+    let id = container::all(&bench.core).await.unwrap()[0].id.clone();
+    let turn = Turn::take(&bench.core.places).await.unwrap();
+    let kept = tokio::spawn({
+        let core = bench.core.clone();
+        async move { keep(&core).await }
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!kept.is_finished());
+    // What `down` does, whose turn it is.
+    bench
+        .core
+        .record("registry/location", "".into(), &author())
+        .await
+        .unwrap();
+    bench.fake.exit(&id, 0);
+    bench.fake.remove(&id).await.unwrap();
+    drop(turn);
+    assert!(!kept.await.unwrap().unwrap());
+    assert_eq!(container::all(&bench.core).await.unwrap(), []);
+    assert_eq!(bench.fake.calls(Step::Create), 1);
+}
+
+#[tokio::test]
+async fn it_is_kept_where_it_was_set_up_and_not_where_the_next_setup_has_it() {
+    let bench = bench().await;
+    up(&bench).await.unwrap();
+    for (key, value) in [("registry/port", 5001.into()), ("endpoint", "127.0.0.2".into())] {
+        bench.core.record(key, value, &author()).await.unwrap();
+    }
+    assert!(!keep(&bench.core).await.unwrap());
+    container::check_port(&bench.core, 5000).await.unwrap();
+    // The next setup moves it, unless something else is there.
+    let held = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    let error = container::check_move(&bench.core, port).await.unwrap_err();
+    assert_eq!(error.hint(), "kato registry setup --port PORT");
+    container::check_move(&bench.core, 5000).await.unwrap();
 }

@@ -1,6 +1,8 @@
 //! The registry's container: which it is, of what it is made, started and ended. What it should be is decided in
 //! [`crate::plan`]; here is no state.
 
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -68,14 +70,35 @@ pub(crate) fn spec(core: &Core, image: &str, does: &[&str]) -> ContainerSpec {
 }
 
 pub(crate) async fn start(core: &Core, id: &ContainerId, port: u16) -> Result<()> {
-    let started = core.engine.start(id).await;
-    started.map_err(|error| match crate::chain(&error) {
-        said if said.contains("allocated") || said.contains("address already in use") => Error::refused(
-            format!("the port {port} of this machine is in use by something else"),
-            "kato registry setup --port PORT",
-        ),
-        _ => Error::engine("start the registry")(error),
-    })
+    let Err(error) = core.engine.start(id).await else {
+        return Ok(());
+    };
+    let said = crate::chain(&error);
+    match said.contains("allocated") || said.contains("address already in use") {
+        true => Err(taken(port).await),
+        false => Err(Error::engine("start the registry")(error)),
+    }
+}
+
+/// A registry that runs at another port is not taken away for one that is in use.
+pub(crate) async fn check_move(core: &Core, port: u16) -> Result<()> {
+    let published = crate::status::published(core).await?;
+    if published.is_empty() || published.contains(&port) {
+        return Ok(());
+    }
+    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(taken(port).await),
+        // Whatever else it is, the engine says it better.
+        _ => Ok(()),
+    }
+}
+
+async fn taken(port: u16) -> Error {
+    let mut reason = format!("the port {port} of this machine is in use by something else");
+    if pack::service_is_active().await {
+        reason.push_str(&format!("; Debian's registry is active ({})", pack::DISABLE));
+    }
+    Error::refused(reason, "kato registry setup --port PORT")
 }
 
 /// End it in order, or by force where it takes too long.

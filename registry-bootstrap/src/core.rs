@@ -95,11 +95,20 @@ impl Core {
 
     /// Put a value of the registry's into the tree, for all nodes, where it is not there yet.
     pub async fn record(&self, path: &str, value: Value, author: &Author) -> Result<()> {
+        self.record_all(vec![(path, value)], author).await
+    }
+
+    /// The same with several at once: all of them are there, or none.
+    pub async fn record_all(&self, values: Vec<(&str, Value)>, author: &Author) -> Result<()> {
         let key = |error| Error::failed("name the registry's keys", error);
         let component = Name::new("cluster").map_err(key)?;
-        let target = Target::key(&component, &KeyPath::parse(path).map_err(key)?).map_err(key)?;
-        let set = self.config().set(&target, value, false, author).await;
-        set.map(drop).map_err(Error::tree("record where the registry is"))
+        let mut all = Vec::new();
+        for (path, value) in values {
+            let path = KeyPath::parse(path).map_err(key)?;
+            all.push((Target::key(&component, &path).map_err(key)?, value));
+        }
+        let set = self.config().set_all(&all, author).await;
+        set.map_err(Error::tree("record where the registry is"))
     }
 
     fn config(&self) -> Config {
@@ -109,8 +118,22 @@ impl Core {
 
 impl Configured {
     /// Where the registry is to answer.
-    pub fn wanted_location(&self, port: u16) -> String {
-        format!("{}:{port}", self.endpoint)
+    pub fn wanted_location(&self) -> String {
+        format!("{}:{}", self.endpoint, self.port)
+    }
+
+    /// The registry where it is recorded, and not where it is to be at the next setup; `None` where there is none.
+    pub fn as_recorded(self) -> Result<Option<Configured>> {
+        if self.location.is_empty() {
+            return Ok(None);
+        }
+        let place = self.location.rsplit_once(':');
+        let place = place.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+        let (endpoint, port) = place.ok_or_else(|| {
+            let reason = format!("{:?} is not a host and a port", self.location);
+            Error::failed("read where the registry is", reason)
+        })?;
+        Ok(Some(Configured { endpoint, port, ..self }))
     }
 
     /// The addresses that stand in its certificate, beside the name.

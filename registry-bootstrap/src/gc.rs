@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster::config::Author;
 use cluster::store::Page;
 use engine::{ContainerId, ContainerState};
 use serde::Serialize;
@@ -39,19 +38,20 @@ pub struct Freed {
 
 /// Collect. With `untagged`, manifests that nothing names are forgotten before. The registry is away meanwhile, and back
 /// afterwards however this ends.
-pub async fn collect(core: &Core, untagged: bool, author: &Author) -> Result<Freed> {
-    let configured = core.configured().await?;
-    if configured.location.is_empty() {
+pub async fn collect(core: &Core, untagged: bool) -> Result<Freed> {
+    if core.configured().await?.location.is_empty() {
+        return Err(none());
+    }
+    let _turn = Turn::take(&core.places).await?;
+    // Whoever had the turn may have taken it down.
+    if core.configured().await?.location.is_empty() {
         return Err(none());
     }
     let in_use = in_use(core).await?;
     let before = size(&core.places.data());
-    let collected = {
-        let _turn = Turn::take(&core.places).await?;
-        run(core, untagged, &in_use).await
-    };
+    let collected = run(core, untagged, &in_use).await;
     // Also where it failed: a registry that is stopped is no use to anyone.
-    apply::up(core, None, author, |_| {}).await?;
+    apply::bring_back(core).await?;
     let forgotten = collected?;
     let after = size(&core.places.data());
     Ok(Freed {

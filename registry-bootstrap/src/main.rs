@@ -110,7 +110,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             return Ok(ExitCode::from(u8::from(!status.problem.is_empty())));
         }
         Command::Gc { untagged } => {
-            let freed = gc::collect(&core, untagged, &author("gc")).await?;
+            let freed = gc::collect(&core, untagged).await?;
             format!("{} bytes freed", freed.freed)
         }
         Command::Down { purge } => match apply::down(&core, purge, &author("down")).await? {

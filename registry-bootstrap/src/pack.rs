@@ -16,19 +16,24 @@ use crate::{Error, Result};
 
 /// Where Debian's package `docker-registry` has it.
 pub const PROGRAM: &str = "/usr/bin/docker-registry";
+/// Debian starts a service of it at once, at the port that the cluster's is to have.
+const INSTALL: &str = "apt-get install docker-registry && systemctl disable --now docker-registry";
+pub(crate) const DISABLE: &str = "systemctl disable --now docker-registry";
 /// What it is called inside: as in the image `registry:2`.
 pub const INSIDE: &str = "/bin/registry";
 /// The largest program and library that are packed.
 const MAX_FILE: u64 = 256 << 20;
 /// How long the dynamic linker may take to tell what the program needs.
 const LINKER: Duration = Duration::from_secs(10);
+/// How long systemd may take to tell of a unit.
+const SYSTEMD: Duration = Duration::from_secs(5);
 const ATTEMPT: &str = "pack a registry of this machine into an image";
 
 /// The image made of the program at `program`; made now where it is not there.
 pub async fn image(engine: &dyn Engine, program: &Path) -> Result<Image> {
     if !program.is_file() {
         let reason = format!("there is no {} to make a registry of", program.display());
-        return Err(Error::refused(reason, "apt-get install docker-registry"));
+        return Err(Error::refused(reason, INSTALL));
     }
     let mut files = vec![(program.to_path_buf(), PathBuf::from(INSIDE))];
     for library in libraries(program).await? {
@@ -41,6 +46,15 @@ pub async fn image(engine: &dyn Engine, program: &Path) -> Result<Image> {
     }
     let tar = Box::pin(Cursor::new(archive));
     engine.import(&name, tar).await.map_err(Error::engine(ATTEMPT))
+}
+
+/// Whether Debian's own service of it runs; not, where nobody can tell.
+pub(crate) async fn service_is_active() -> bool {
+    let mut command = Command::new("systemctl");
+    command.args(["is-active", "--quiet", "docker-registry.service"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let told = timeout(SYSTEMD, command.kill_on_drop(true).status()).await;
+    matches!(told, Ok(Ok(status)) if status.success())
 }
 
 /// What the program is linked with, as the dynamic linker says; nothing where it is static.
@@ -148,6 +162,6 @@ mod tests {
     #[tokio::test]
     async fn what_is_missing_is_said() {
         let error = image(&Fake::new(), Path::new("/nowhere")).await.unwrap_err();
-        assert_eq!(error.hint(), "apt-get install docker-registry");
+        assert_eq!(error.hint(), INSTALL);
     }
 }

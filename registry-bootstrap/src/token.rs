@@ -15,8 +15,8 @@ use crate::{Error, Result};
 
 /// Who signs, as the registry's settings say.
 pub const ISSUER: &str = "fence";
-/// How long a token is good, in seconds.
-pub const LIFETIME: i64 = 300;
+/// How long a token is good, in seconds; the registry takes it for a minute more, which makes five.
+pub const LIFETIME: i64 = 240;
 /// By how much it begins before it was made, for clocks that are behind.
 const BACKDATED: i64 = 60;
 /// The most things that are asked for at once, and the longest of them.

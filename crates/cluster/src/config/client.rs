@@ -170,6 +170,30 @@ impl Config {
         self.change(target, Edit::Set(value), force, author).await
     }
 
+    /// The same with several values of one layer, in one change: all of them are there afterwards, or none.
+    pub async fn set_all(&self, values: &[(Target, Value)], author: &Author) -> Result<()> {
+        let Some((Target { scope, .. }, _)) = values.first() else {
+            return Ok(());
+        };
+        for tried in 0..commit::TRIES {
+            let layers = self.layers().await?;
+            let mut after = layers.clone();
+            for (target, value) in values {
+                let edited = edit::apply(&after, self.schema, target, Edit::Set(value.clone()), false)?;
+                after = after.with(scope, edited.tree);
+            }
+            let changes = layers.own(scope).diff(&after.own(scope));
+            if changes.is_empty() {
+                return Ok(());
+            }
+            if let Outcome::Done(_) = self.commit(&layers, &[(scope.clone(), changes)], author).await? {
+                return Ok(());
+            }
+            commit::pause(tried).await;
+        }
+        Err(Error::Contended { tries: commit::TRIES })
+    }
+
     /// Take what is at `target` and below it away.
     pub async fn del(&self, target: &Target, author: &Author) -> Result<Changed> {
         self.change(target, Edit::Del, false, author).await

@@ -6,7 +6,6 @@ use registry_bootstrap::gc;
 
 use super::{problem, shared};
 use crate::commands::Context;
-use crate::commands::config::change;
 use crate::error::{Exit, Result};
 use crate::ui::{Format, FormatArgs};
 
@@ -30,11 +29,8 @@ pub struct GcArgs {
 /// Free it.
 pub async fn run(context: &Context, args: &GcArgs) -> Result<Exit> {
     let core = shared::core(context).await?;
-    let author = change::author_of("kato registry gc".to_owned());
     let progress = context.ui.progress("looking for what the registry does not need");
-    let freed = gc::collect(&core, args.untagged, &author)
-        .await
-        .map_err(problem::registry)?;
+    let freed = gc::collect(&core, args.untagged).await.map_err(problem::registry)?;
     drop(progress);
     if args.format.format() != Format::Text {
         context.ui.document(args.format.format(), &freed)?;

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::{Applies, Key, Kind, image};
 
+/// All accounts at other registries together, as text, in bytes: the core's answer has to hold them.
+const MAX_TEXT: usize = 64 * 1024;
 /// The most accounts at other registries.
 const MAX_ACCOUNTS: usize = 32;
 /// The longest name or password of an account, in bytes.
@@ -41,6 +43,9 @@ impl std::fmt::Debug for Account {
 pub fn accounts(text: &str) -> Result<BTreeMap<String, Account>, String> {
     if text.is_empty() {
         return Ok(BTreeMap::new());
+    }
+    if text.len() > MAX_TEXT {
+        return Err(format!("it is longer than {MAX_TEXT} bytes"));
     }
     // Nothing of what is written there goes into a message.
     let all: BTreeMap<String, Account> = serde_json::from_str(text).map_err(|error| {
@@ -83,7 +88,7 @@ pub(super) const PORT: Key = Key {
     aliases: &[],
     kind: Kind::Integer { min: 1, max: 65535 },
     default: || json!(5000),
-    help: "the port of the core at which the registry answers; kato registry setup --port fixes it",
+    help: "the port of the core at which the next kato registry setup has the registry answer; one that runs stays where it is",
     applies: Applies::Live,
     secret: false,
 };
@@ -161,5 +166,15 @@ mod tests {
             let error = check_accounts(bad).unwrap_err();
             assert!(!error.contains("hidden"), "{error}");
         }
+        let many: Vec<String> = (0..20)
+            .map(|n| {
+                format!(
+                    r#""r{n}.example": {{"username": "u", "password": "{}"}}"#,
+                    "x".repeat(4000)
+                )
+            })
+            .collect();
+        let error = check_accounts(&format!("{{{}}}", many.join(","))).unwrap_err();
+        assert!(error.contains("longer than 65536 bytes"), "{error}");
     }
 }
