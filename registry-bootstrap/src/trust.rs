@@ -22,6 +22,9 @@ use crate::{Error, Result};
 /// The largest file of accounts that is read.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Under what Docker keeps the account at the registry that is meant where none is named.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
 /// Have Docker believe the registry at `location` by this CA (PEM). Whether that is news.
 pub fn believe(paths: &Paths, location: &str, ca: &str) -> Result<bool> {
     let directory = paths.docker_trust().join(location);
@@ -49,16 +52,20 @@ pub fn forget(paths: &Paths, location: &str) -> Result<()> {
 }
 
 /// For whom an account is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum For {
-    /// For the node, whose account gives way to one of an administrator.
-    Node,
+#[derive(Clone, Copy)]
+pub enum For<'a> {
+    /// For the node, whose account at the cluster's `own` registry gives way to one of an administrator there, but for the
+    /// one that the cluster `refused`.
+    Node {
+        own: &'a str,
+        refused: Option<&'a RegistryAuth>,
+    },
     /// For an administrator, who goes before all.
     Administrator,
 }
 
 /// Have root's Docker log in with these accounts, by registry; one of `gone` is logged out. Whether that is news.
-pub fn log_in(paths: &Paths, who: For, accounts: &BTreeMap<String, RegistryAuth>, gone: &[String]) -> Result<bool> {
+pub fn log_in(paths: &Paths, who: For<'_>, accounts: &BTreeMap<String, RegistryAuth>, gone: &[String]) -> Result<bool> {
     let path = paths.docker_accounts();
     // The agent and kato may be at it at once.
     let _turn = turn(paths)?;
@@ -72,17 +79,14 @@ pub fn log_in(paths: &Paths, who: For, accounts: &BTreeMap<String, RegistryAuth>
         ));
     };
     for registry in gone {
-        auths.remove(registry);
+        auths.remove(key(registry));
     }
     for (registry, account) in accounts {
-        let present = account_in(&path, registry);
-        let is_administrators =
-            present.is_some_and(|present| matches!(Holder::of(&present.username), Some(Holder::Administrator(_))));
-        if who == For::Node && is_administrators && !gone.contains(registry) {
+        if !gone.contains(registry) && gives_way(who, registry, account_in(&path, registry).as_ref()) {
             continue;
         }
         let words = BASE64_STANDARD.encode(format!("{}:{}", account.username, account.password));
-        auths.insert(registry.clone(), json!({ "auth": words }));
+        auths.insert(key(registry).to_owned(), json!({ "auth": words }));
     }
     if whole == before || (before.is_empty() && accounts.is_empty()) {
         return Ok(false);
@@ -100,8 +104,33 @@ pub fn account(paths: &Paths, registry: &str) -> Option<RegistryAuth> {
     account_in(&paths.docker_accounts(), registry)
 }
 
+/// Whether this account is one of the cluster's administrators.
+pub fn is_administrators(account: &RegistryAuth) -> bool {
+    matches!(Holder::of(&account.username), Some(Holder::Administrator(_)))
+}
+
+fn gives_way(who: For<'_>, registry: &str, present: Option<&RegistryAuth>) -> bool {
+    match (who, present) {
+        (For::Node { own, refused }, Some(present)) => {
+            registry == own && is_administrators(present) && refused != Some(present)
+        }
+        _ => false,
+    }
+}
+
 fn account_in(path: &Path, registry: &str) -> Option<RegistryAuth> {
-    engine::account(path, &format!("{registry}/any"))
+    match key(registry) {
+        DOCKER_HUB => engine::account(path, "any"),
+        other => engine::account(path, &format!("{other}/any")),
+    }
+}
+
+/// Under what Docker keeps the account at this registry.
+fn key(registry: &str) -> &str {
+    match registry {
+        "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
+        other => other,
+    }
 }
 
 /// The turn of one who changes the accounts.
@@ -147,6 +176,11 @@ mod tests {
         }
     }
 
+    const NODE: For<'_> = For::Node {
+        own: "core:5000",
+        refused: None,
+    };
+
     fn place() -> (tempfile::TempDir, Paths) {
         let root = tempfile::tempdir().unwrap();
         let paths = Paths::from_root(Some(root.path()));
@@ -161,12 +195,12 @@ mod tests {
         let own = r#"{"credHelpers": {"gcr.io": "gcloud"}, "auths": {"docker.example": {"auth": "eDp5"}}, "detachKeys": "x"}"#;
         std::fs::write(&file, own).unwrap();
         let ours = BTreeMap::from([("core:5000".to_owned(), account_of("node-1"))]);
-        assert!(log_in(&paths, For::Node, &ours, &[]).unwrap());
-        assert!(!log_in(&paths, For::Node, &ours, &[]).unwrap(), "it is no news");
+        assert!(log_in(&paths, NODE, &ours, &[]).unwrap());
+        assert!(!log_in(&paths, NODE, &ours, &[]).unwrap(), "it is no news");
         assert_eq!(account(&paths, "core:5000"), Some(account_of("node-1")));
         assert_eq!(account(&paths, "docker.example").unwrap().username, "x");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(log_in(&paths, For::Node, &BTreeMap::new(), &["core:5000".to_owned()]).unwrap());
+        assert!(log_in(&paths, NODE, &BTreeMap::new(), &["core:5000".to_owned()]).unwrap());
         let left: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(left, serde_json::from_str::<Value>(own).unwrap());
     }
@@ -176,13 +210,52 @@ mod tests {
         let (_root, paths) = place();
         let one = |name: &str| BTreeMap::from([("core:5000".to_owned(), account_of(name))]);
         let present = || account(&paths, "core:5000").map(|account| account.username);
-        assert!(log_in(&paths, For::Node, &one("node-1"), &[]).unwrap());
+        assert!(log_in(&paths, NODE, &one("node-1"), &[]).unwrap());
         assert!(log_in(&paths, For::Administrator, &one("admin-alice"), &[]).unwrap());
-        assert!(!log_in(&paths, For::Node, &one("node-1"), &[]).unwrap());
+        assert!(!log_in(&paths, NODE, &one("node-1"), &[]).unwrap());
         assert_eq!(present().as_deref(), Some("admin-alice"));
         assert!(log_in(&paths, For::Administrator, &BTreeMap::new(), &["core:5000".to_owned()]).unwrap());
-        assert!(log_in(&paths, For::Node, &one("node-1"), &[]).unwrap());
+        assert!(log_in(&paths, NODE, &one("node-1"), &[]).unwrap());
         assert_eq!(present().as_deref(), Some("node-1"));
+    }
+
+    #[test]
+    fn an_administrators_account_stays_at_the_clusters_own_registry_while_it_is_one() {
+        let (_root, paths) = place();
+        let one = |registry: &str, name: &str| BTreeMap::from([(registry.to_owned(), account_of(name))]);
+        let present = |registry: &str| account(&paths, registry).map(|account| account.username);
+        for registry in ["core:5000", "other:5000"] {
+            log_in(&paths, For::Administrator, &one(registry, "admin-alice"), &[]).unwrap();
+        }
+        assert!(log_in(&paths, NODE, &one("other:5000", "robot"), &[]).unwrap());
+        assert_eq!(present("other:5000").as_deref(), Some("robot"));
+        let other = account_of("admin-bob");
+        for (refused, left) in [(&other, "admin-alice"), (&account_of("admin-alice"), "node-1")] {
+            let who = For::Node {
+                own: "core:5000",
+                refused: Some(refused),
+            };
+            log_in(&paths, who, &one("core:5000", "node-1"), &[]).unwrap();
+            assert_eq!(present("core:5000").as_deref(), Some(left));
+        }
+    }
+
+    #[test]
+    fn dockers_own_registry_has_one_key_under_all_its_names() {
+        let (_root, paths) = place();
+        for name in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
+            let robot = BTreeMap::from([(name.to_owned(), account_of("robot"))]);
+            assert!(log_in(&paths, NODE, &robot, &[]).unwrap());
+            assert_eq!(account(&paths, name), Some(account_of("robot")));
+            assert_eq!(
+                engine::account(&paths.docker_accounts(), "busybox"),
+                Some(account_of("robot"))
+            );
+            let file = std::fs::read_to_string(paths.docker_accounts()).unwrap();
+            assert!(file.contains(r#""https://index.docker.io/v1/""#), "{file}");
+            assert!(log_in(&paths, NODE, &BTreeMap::new(), &[name.to_owned()]).unwrap());
+            assert_eq!(account(&paths, name), None);
+        }
     }
 
     #[test]
@@ -193,7 +266,7 @@ mod tests {
         for odd in ["hidden", "[]", r#"{"auths": []}"#] {
             std::fs::write(&file, odd).unwrap();
             let ours = BTreeMap::from([("core:5000".to_owned(), account_of("node-1"))]);
-            let error = log_in(&paths, For::Node, &ours, &[]).unwrap_err();
+            let error = log_in(&paths, NODE, &ours, &[]).unwrap_err();
             assert_eq!(error.kind(), crate::Kind::Refused);
             assert!(!error.to_string().contains("hidden"));
             assert_eq!(std::fs::read_to_string(&file).unwrap(), odd);
@@ -203,7 +276,7 @@ mod tests {
     #[test]
     fn nothing_is_made_where_there_is_nothing_to_say() {
         let (_root, paths) = place();
-        assert!(!log_in(&paths, For::Node, &BTreeMap::new(), &["core:5000".to_owned()]).unwrap());
+        assert!(!log_in(&paths, NODE, &BTreeMap::new(), &["core:5000".to_owned()]).unwrap());
         assert!(!paths.docker_accounts().exists());
     }
 

@@ -1,6 +1,7 @@
 //! A core and nodes below their own roots, with Debian's etcd on loopback: who is let in, what each may do, and what
 //! becomes of those who are put out.
 
+mod accounts;
 mod admission;
 mod backup;
 mod completing;

@@ -65,6 +65,17 @@ async fn a_refused_change_leaves_the_store_as_it_was() {
 }
 
 #[tokio::test]
+async fn several_values_are_set_in_one_revision_or_none_of_them() {
+    let (_, config) = new();
+    let at = |path: &str, value| (target("cluster", path), value);
+    let all = |port: i64| [at("registry/location", json!("a:1")), at("registry/port", json!(port))];
+    assert!(config.set_all(&all(0), &author()).await.is_err());
+    assert_eq!(get(&config, "cluster", "registry/location").await, Some(json!("")));
+    config.set_all(&all(5001), &author()).await.unwrap();
+    assert_eq!(config.layers().await.unwrap().revision, 1);
+}
+
+#[tokio::test]
 async fn a_component_is_replaced_in_one_revision() {
     let (store, config) = new();
     set(&config, "other", "/", json!({"a": 1, "b": {"c": 2}, "d": [1]}))

@@ -1,7 +1,8 @@
 //! What the core answers at its door: who may come in gets a certificate, who may not learns that and nothing else.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +45,8 @@ pub struct CoreDesk {
     pub admission: Arc<dyn Admission>,
     /// The registry's files, by which its accounts and tokens are made.
     pub registry: Places,
+    /// Who was given an account at it since this agent began, for the log.
+    pub given: Mutex<BTreeSet<String>>,
 }
 
 /// Why a question is not answered as hoped.

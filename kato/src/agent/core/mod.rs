@@ -22,7 +22,7 @@ mod registry;
 pub mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -85,6 +85,7 @@ async fn run(paths: &Paths, node: &NodeFile, membership: &Membership) -> Result<
         name: node.name.clone(),
         admission: Arc::new(EtcdAdmission { admin: etcd.admin() }),
         registry: Places::of(paths),
+        given: Mutex::default(),
     };
     let address: Address = membership
         .core

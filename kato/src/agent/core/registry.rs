@@ -4,7 +4,8 @@
 //! An account is good for as long as its holder is in the tree with the same key; nothing of it is kept
 //! ([`registry_bootstrap::accounts`]).
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -16,7 +17,7 @@ use cluster::pairing::Administrators;
 use http::{HeaderValue, StatusCode};
 use registry_bootstrap::accounts::{Accounts, Holder};
 use registry_bootstrap::token;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::desk::{Answered, CoreDesk, Refusal, read, refusal};
 use super::door::{Question, Reply};
@@ -42,24 +43,34 @@ impl CoreDesk {
             return Err(Refusal(StatusCode::FORBIDDEN, reason.to_owned()));
         };
         let location = self.registry_value("registry/location").await?;
-        if location.is_empty() {
-            return Err(none());
-        }
-        let others = match holder {
-            Holder::Node(_) => self.others().await?,
-            Holder::Administrator(_) => Default::default(),
+        let others = match (&holder, location.is_empty()) {
+            // It may have accounts at others though the cluster has none of its own.
+            (Holder::Node(_), _) => self.others().await?,
+            (Holder::Administrator(_), true) => return Err(none()),
+            (Holder::Administrator(_), false) => BTreeMap::new(),
         };
-        let account = self.accounts()?.of(&holder, &key);
-        info!(%holder, "gave out an account at the image registry");
-        let answer = wire::Accounts {
+        let own = match location.is_empty() {
+            true => None,
+            false => Some(self.own(location, &holder, &key)?),
+        };
+        Ok(Reply::json(StatusCode::OK, &wire::Accounts { own, others }))
+    }
+
+    fn own(&self, location: String, holder: &Holder, key: &Fingerprint) -> Result<wire::Own> {
+        let account = self.accounts()?.of(holder, key);
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nodes ask for theirs every few minutes.
+        match given.insert(format!("{holder} {key}")) {
+            true => info!(%holder, "gave out an account at the image registry"),
+            false => debug!(%holder, "gave out an account at the image registry again"),
+        }
+        Ok(wire::Own {
             location,
             account: Account {
                 username: account.username,
                 password: account.password,
             },
-            others,
-        };
-        Ok(Reply::json(StatusCode::OK, &answer))
+        })
     }
 
     /// A token for the account that says who it is by the header.
@@ -114,7 +125,7 @@ impl CoreDesk {
     }
 
     /// The accounts at other registries.
-    async fn others(&self) -> Result<std::collections::BTreeMap<String, Account>> {
+    async fn others(&self) -> Result<BTreeMap<String, Account>> {
         let text = self.registry_value("registry/credentials").await?;
         schema::accounts(&text).map_err(|reason| {
             warn!(reason, "the accounts at other registries are not usable");

@@ -119,11 +119,19 @@ pub enum AskAccount {
 /// The accounts (200): passwords are in it.
 #[derive(Serialize, Deserialize)]
 pub struct Accounts {
-    /// Where the cluster's registry answers.
-    pub location: String,
-    /// The account there.
-    pub account: Account,
+    /// At the cluster's own registry, where it has one.
+    #[serde(flatten)]
+    pub own: Option<Own>,
     /// The accounts at other registries, by registry; for nodes alone.
     #[serde(default)]
     pub others: BTreeMap<String, Account>,
+}
+
+/// The account at the cluster's own registry.
+#[derive(Serialize, Deserialize)]
+pub struct Own {
+    /// Where it answers.
+    pub location: String,
+    /// The account there.
+    pub account: Account,
 }

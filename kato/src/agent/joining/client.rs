@@ -4,14 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use cluster::identity::{Address, CORE_NAME, Fingerprint, Key, Pki, tls};
 use cluster::nodes::{Membership, Paths};
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::request::Builder;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use registry_bootstrap::RegistryAuth;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
@@ -89,6 +93,19 @@ impl Client {
         self.ask(wire::REGISTRY_ACCOUNT, who).await
     }
 
+    /// Whether the door still gives tokens to this account.
+    pub async fn is_account(&self, account: &RegistryAuth) -> Result<bool> {
+        let words = BASE64_STANDARD.encode(format!("{}:{}", account.username, account.password));
+        let unusable = |error| Error::failed("could not ask the core").because(error);
+        let request = request(Method::GET, wire::REGISTRY_TOKEN).header(AUTHORIZATION, format!("Basic {words}"));
+        let request = request.body(Full::default()).map_err(unusable)?;
+        match exchange(&self.core, &self.tls, request).await? {
+            (StatusCode::OK, _) => Ok(true),
+            (StatusCode::UNAUTHORIZED, _) => Ok(false),
+            (other, body) => Err(answered(other, &body)),
+        }
+    }
+
     /// The address by which this machine reaches the core.
     pub async fn local_address(&self) -> Result<IpAddr> {
         let stream = connect(&self.core).await?;
@@ -115,7 +132,9 @@ impl Client {
     ) -> Result<Answer<T>> {
         let body =
             serde_json::to_vec(question).map_err(|error| Error::failed("could not ask the core").because(error))?;
-        let (status, body) = exchange(&self.core, &self.tls, Method::POST, path, body).await?;
+        let request = request(Method::POST, path).body(Full::from(body));
+        let request = request.map_err(|error| Error::failed("could not ask the core").because(error))?;
+        let (status, body) = exchange(&self.core, &self.tls, request).await?;
         let odd = |error| Error::failed("the core's answer is not understood").because(error);
         match status {
             StatusCode::OK => Ok(Answer::Done(Box::new(serde_json::from_slice(&body).map_err(odd)?))),
@@ -123,10 +142,7 @@ impl Client {
             StatusCode::FORBIDDEN | StatusCode::CONFLICT | StatusCode::BAD_REQUEST => {
                 Ok(Answer::Refused(reason(&body)))
             }
-            other => Err(Error::unreachable(format!(
-                "the core answered {other}: {}",
-                reason(&body)
-            ))),
+            other => Err(answered(other, &body)),
         }
     }
 }
@@ -134,7 +150,9 @@ impl Client {
 /// The CA's certificate as whoever is at this address gives it: to be believed only when its fingerprint is the right one.
 pub async fn fetch_ca(core: &Address) -> Result<(String, Fingerprint)> {
     let tls = tls::client_of_anyone().map_err(|error| Error::failed("could not prepare TLS").because(error))?;
-    let (status, body) = exchange(core, &Arc::new(tls), Method::GET, wire::CA, Vec::new()).await?;
+    let request = request(Method::GET, wire::CA).body(Full::default());
+    let request = request.map_err(|error| Error::failed("could not ask the core").because(error))?;
+    let (status, body) = exchange(core, &Arc::new(tls), request).await?;
     let odd = |why: String| Error::failed(format!("what answers at {core} is no core: {why}"));
     if status != StatusCode::OK {
         return Err(odd(format!("it says {status}")));
@@ -144,12 +162,18 @@ pub async fn fetch_ca(core: &Address) -> Result<(String, Fingerprint)> {
     Ok((pem, fingerprint))
 }
 
+fn request(method: Method, path: &'static str) -> Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, CORE_NAME)
+        .header(CONTENT_TYPE, "application/json")
+}
+
 async fn exchange(
     core: &Address,
     tls: &Arc<ClientConfig>,
-    method: Method,
-    path: &'static str,
-    body: Vec<u8>,
+    request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes)> {
     let asked = timeout(WHOLE, async {
         let stream = connect(core).await?;
@@ -169,13 +193,6 @@ async fn exchange(
             http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // It ends with the connection; what goes wrong on it reaches the sender as well.
         tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, CORE_NAME)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(body));
-        let request = request.map_err(|error| Error::failed("could not ask the core").because(error))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
@@ -205,6 +222,10 @@ async fn connect(core: &Address) -> Result<TcpStream> {
 
 fn unreachable(core: &Address) -> Error {
     Error::unreachable(format!("the core at {core} cannot be reached"))
+}
+
+fn answered(status: StatusCode, body: &[u8]) -> Error {
+    Error::unreachable(format!("the core answered {status}: {}", reason(body)))
 }
 
 fn reason(body: &[u8]) -> String {

@@ -15,14 +15,14 @@ use registry_bootstrap::RegistryAuth;
 use registry_bootstrap::trust::{self, For};
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Member;
 use crate::agent::core::wire::{Accounts, AskAccount};
 use crate::agent::joining::client::{Answer, Client};
 use crate::error::{Error, Result, chain};
 
-/// How soon it is tried again, and how often it is looked at though nothing changed.
+/// How soon it is tried again at first, and how often it is looked at though nothing changed; also the longest pause.
 const AGAIN: Duration = Duration::from_secs(5);
 const ROUND: Duration = Duration::from_secs(300);
 /// How long the registry's name may take to be resolved.
@@ -33,9 +33,9 @@ const MAX_FILE: u64 = 64 * 1024;
 /// What was written for Docker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Written {
-    /// The registry that Docker believes by the cluster's CA.
+    /// The registries that Docker believes by the cluster's CA: the present one, and older ones until that is taken back.
     #[serde(default)]
-    location: String,
+    locations: Vec<String>,
     /// Those where it has accounts.
     #[serde(default)]
     accounts: Vec<String>,
@@ -44,32 +44,53 @@ struct Written {
 /// Keep it so, for ever.
 pub async fn keep(member: &Member) {
     let mut location = member.registry.subscribe();
+    let mut pause = AGAIN;
     loop {
         let wanted = location.borrow_and_update().clone();
         let done = match &wanted {
             Some(wanted) => step(member, wanted).await,
             None => Ok(()),
         };
+        let wait = match done.is_ok() {
+            true => ROUND,
+            false => pause,
+        };
         let problem = match &done {
             Ok(()) => String::new(),
+            Err(error) if has_none(member, wanted.as_deref()) => {
+                debug!(error = %chain(error), "cannot ask whether there are accounts at registries");
+                String::new()
+            }
             Err(error) => format!("the image registry cannot be used: {}", chain(error)),
         };
-        if member.registry_problem.send_if_modified(|said| {
-            let is_news = *said != problem;
-            said.clone_from(&problem);
-            is_news
-        }) {
-            match problem.as_str() {
-                "" => info!("the image registry can be used"),
-                problem => warn!(problem),
-            }
-            member.stir();
-        }
-        let wait = if done.is_ok() { ROUND } else { AGAIN };
+        say(member, problem);
         tokio::select! {
-            changed = location.changed() => if changed.is_err() { return },
-            () = sleep(wait) => {}
+            changed = location.changed() => match changed {
+                Ok(()) => pause = AGAIN,
+                Err(_) => return,
+            },
+            () = sleep(wait) => pause = if done.is_ok() { AGAIN } else { pause.saturating_mul(2).min(ROUND) },
         }
+    }
+}
+
+/// Neither a registry of the cluster nor an account at another is known here: nothing is missing while the core is away.
+fn has_none(member: &Member, location: Option<&str>) -> bool {
+    location.is_none_or(str::is_empty) && read(member) == Written::default()
+}
+
+fn say(member: &Member, problem: String) {
+    let is_news = member.registry_problem.send_if_modified(|said| {
+        let is_news = *said != problem;
+        said.clone_from(&problem);
+        is_news
+    });
+    if is_news {
+        match problem.as_str() {
+            "" => info!("the image registry can be used"),
+            problem => warn!(problem),
+        }
+        member.stir();
     }
 }
 
@@ -78,50 +99,82 @@ async fn step(member: &Member, location: &str) -> Result<()> {
     let (Kind::Cluster, Some(membership)) = (node.kind, &node.cluster) else {
         return Ok(());
     };
-    let before = read(member);
-    if location.is_empty() && before == Written::default() {
-        return Ok(());
+    let mut written = read(member);
+    believe(member, location, &mut written)?;
+    let client = client(member, membership)?;
+    let given = account(&client, AskAccount::Node(node.id)).await?;
+    let mut accounts: BTreeMap<String, RegistryAuth> = given
+        .others
+        .into_iter()
+        .map(|(registry, account)| (registry, auth(account)))
+        .collect();
+    // Another place than the tree says is on its way here by the tree.
+    if let Some(own) = given.own.filter(|own| own.location == location) {
+        accounts.insert(own.location, auth(own.account));
     }
-    let mut after = Written::default();
-    let mut accounts = BTreeMap::new();
-    if !location.is_empty() {
-        let ca = text(&Pki::new(member.paths.pki()).ca())?;
-        // Before it is done, so that it can be taken back whatever happens.
-        after.location = location.to_owned();
-        write(
-            member,
-            &Written {
-                location: location.to_owned(),
-                ..before.clone()
-            },
-        )?;
-        trust::believe(&member.paths, location, &ca).map_err(failed)?;
-        let given = ask(member, membership, AskAccount::Node(node.id)).await?;
-        accounts.extend(
-            given
-                .others
-                .into_iter()
-                .map(|(registry, account)| (registry, auth(account))),
-        );
-        accounts.insert(given.location, auth(given.account));
-        after.accounts = accounts.keys().cloned().collect();
-    }
-    if !before.location.is_empty() && before.location != location {
-        trust::forget(&member.paths, &before.location).map_err(failed)?;
-    }
-    let gone = before.accounts.iter().filter(|known| !after.accounts.contains(known));
+    let gone = written
+        .accounts
+        .iter()
+        .filter(|known| !accounts.contains_key(known.as_str()));
     let gone: Vec<String> = gone.cloned().collect();
-    trust::log_in(&member.paths, For::Node, &accounts, &gone).map_err(failed)?;
-    write(member, &after)?;
+    // Before it is done, so that it can be taken back whatever happens.
+    written.accounts.extend(accounts.keys().cloned());
+    write(member, &mut written)?;
+    let refused = refused(member, &client, location).await;
+    let who = For::Node {
+        own: location,
+        refused: refused.as_ref(),
+    };
+    trust::log_in(&member.paths, who, &accounts, &gone).map_err(failed)?;
+    written.accounts = accounts.into_keys().collect();
+    write(member, &mut written)?;
     resolves(location).await
 }
 
-async fn ask(member: &Member, membership: &Membership, who: AskAccount) -> Result<Accounts> {
+/// Have Docker believe the registry at `location`, and what was the cluster's before no more. Needs no core.
+fn believe(member: &Member, location: &str, written: &mut Written) -> Result<()> {
+    let (now, old): (Vec<String>, Vec<String>) = written.locations.drain(..).partition(|known| known == location);
+    written.locations = [old.clone(), now].concat();
+    if !location.is_empty() {
+        let ca = text(&Pki::new(member.paths.pki()).ca())?;
+        // Before it is done, so that it can be taken back whatever happens.
+        written.locations.push(location.to_owned());
+        write(member, written)?;
+        trust::believe(&member.paths, location, &ca).map_err(failed)?;
+    }
+    if old.is_empty() {
+        return Ok(());
+    }
+    for old in &old {
+        trust::forget(&member.paths, old).map_err(failed)?;
+    }
+    let nobody = For::Node {
+        own: location,
+        refused: None,
+    };
+    trust::log_in(&member.paths, nobody, &BTreeMap::new(), &old).map_err(failed)?;
+    written.locations.retain(|known| !old.contains(known));
+    written.accounts.retain(|known| !old.contains(known));
+    write(member, written)
+}
+
+/// The administrator's account that is here, where the core says that it is none any more.
+async fn refused(member: &Member, client: &Client, location: &str) -> Option<RegistryAuth> {
+    let present = trust::account(&member.paths, location).filter(trust::is_administrators)?;
+    // Where the core does not say, it stays.
+    let is_one = client.is_account(&present).await.unwrap_or(true);
+    (!is_one).then_some(present)
+}
+
+fn client(member: &Member, membership: &Membership) -> Result<Client> {
     let pki = Pki::new(member.paths.pki());
     let key = Key::load(&pki.node_key());
     let key = key.map_err(|error| Error::failed("the node's key is not usable").because(error))?;
     let (ca, certificate) = (text(&pki.ca())?, text(&pki.node_certificate())?);
-    let client = Client::open(&member.paths, membership)?.showing(&ca, &certificate, &key)?;
+    Client::open(&member.paths, membership)?.showing(&ca, &certificate, &key)
+}
+
+async fn account(client: &Client, who: AskAccount) -> Result<Accounts> {
     match client.account(&who).await? {
         Answer::Done(given) => Ok(*given),
         Answer::Waiting => Err(Error::unreachable("the core gave no answer that is known")),
@@ -159,13 +212,17 @@ fn read(member: &Member) -> Written {
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
-fn write(member: &Member, written: &Written) -> Result<()> {
+fn write(member: &Member, written: &mut Written) -> Result<()> {
+    for list in [&mut written.locations, &mut written.accounts] {
+        list.sort_unstable();
+        list.dedup();
+    }
     if read(member) == *written {
         return Ok(());
     }
     let path = file(member);
     let failed = |error: std::io::Error| Error::failed(format!("could not write {}", path.display())).because(error);
-    let text = serde_json::to_vec(written).map_err(|error| failed(error.into()))?;
+    let text = serde_json::to_vec(&written).map_err(|error| failed(error.into()))?;
     files::write_atomic(&path, &text, 0o600).map_err(failed)
 }
 

@@ -4,7 +4,7 @@ use cluster::identity::{Credential, Key};
 use registry_bootstrap::core::Core;
 
 use super::problem;
-use crate::agent::core::wire::{Accounts, AskAccount};
+use crate::agent::core::wire::{AskAccount, Own};
 use crate::agent::joining::client::{Answer, Client};
 use crate::commands::Context;
 use crate::commands::config::open_store;
@@ -18,7 +18,7 @@ pub async fn core(context: &Context) -> Result<Core> {
 }
 
 /// The administrator's account at the cluster's registry, as the core gives it to who has the credential.
-pub async fn account(context: &Context) -> Result<Accounts> {
+pub async fn account(context: &Context) -> Result<Own> {
     let (_, membership) = nodes::of(context)?;
     let path = context.paths.credential_file();
     if !path.exists() {
@@ -31,7 +31,9 @@ pub async fn account(context: &Context) -> Result<Accounts> {
     let client = Client::open(&context.paths, &membership)?;
     let client = client.showing(&credential.ca, &credential.certificate, &key)?;
     match client.account(&AskAccount::Administrator(credential.name)).await? {
-        Answer::Done(given) => Ok(*given),
+        Answer::Done(given) => given.own.ok_or_else(|| {
+            Error::refused("this cluster has no image registry").hint("on the core: kato registry setup")
+        }),
         Answer::Waiting => Err(Error::unreachable("the core gave no answer that is known")),
         Answer::Refused(reason) => Err(Error::refused(format!("the core gives out no account: {reason}"))),
     }
