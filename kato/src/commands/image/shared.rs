@@ -109,7 +109,7 @@ async fn entry(remote: &Remote, repository: &str, held: &Held, part: Option<&Des
         platform,
         digest: held.digest.clone(),
         media_type: held.media_type.clone(),
-        bytes: layers.iter().map(|layer| layer.size).sum(),
+        bytes: layers.iter().fold(0, |all, layer| u64::saturating_add(all, layer.size)),
         layers: layers.iter().map(|layer| layer.digest.clone()).collect(),
     })
 }
