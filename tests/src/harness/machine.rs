@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::command::{Captured, run};
 use super::docker::docker;
 use super::image::base_image;
-use super::programs::{fence_init, program, workspace};
+use super::programs::{debians_registry, fence_init, program, workspace};
 use super::wait::{LIMIT, until};
 
 /// What is printed of a machine whose story failed.
@@ -37,7 +37,7 @@ impl Machine {
             mount(program("fence"), "/usr/local/bin/fence"),
             mount(program("registry-bootstrap"), "/usr/local/bin/registry-bootstrap"),
             // A node needs it where it reaches no other registry.
-            mount("/usr/bin/docker-registry".into(), "/usr/bin/docker-registry"),
+            mount(debians_registry(), "/usr/bin/docker-registry"),
             mount(fence_init(), "/usr/local/bin/fence-init"),
             mount(workspace().join("packaging/systemd"), "/usr/local/lib/systemd/system"),
         ];

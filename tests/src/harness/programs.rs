@@ -48,6 +48,17 @@ pub fn fence_init() -> PathBuf {
     path
 }
 
+/// Debian's registry, which a test machine without another gets from this one.
+pub fn debians_registry() -> PathBuf {
+    let path = PathBuf::from("/usr/bin/docker-registry");
+    assert!(
+        path.is_file(),
+        "there is no {}: apt-get install docker-registry && systemctl disable --now docker-registry",
+        path.display()
+    );
+    path
+}
+
 /// A file below the target folder on which processes of one test run lock each other out.
 pub fn lock(name: &str) -> File {
     let folder = target_dir().join("story-locks");

@@ -57,16 +57,16 @@ async fn what_it_was_made_with_is_told(bench: &Bench) {
 
 async fn a_port_of_the_host_leads_to_one_container(bench: &Bench) {
     let engine = &bench.engine;
-    let port = Port {
-        container: 80,
-        host: free_port(),
-    };
-    let spec = ContainerSpec {
-        ports: vec![port],
-        network: NetworkMode::Bridge,
-        ..bench.spec()
-    };
-    let id = bench.started("port", &spec).await;
+    let (mut port, mut spec) = published(bench);
+    let name = bench.name("port");
+    let mut id = engine.create(&name, &spec).await.unwrap();
+    // Whatever else runs here may have taken the port meanwhile.
+    if engine.start(&id).await.is_err() {
+        engine.remove(&id).await.unwrap();
+        (port, spec) = published(bench);
+        id = engine.create(&name, &spec).await.unwrap();
+        engine.start(&id).await.unwrap();
+    }
     assert_eq!(engine.inspect(&id).await.unwrap().ports, [port]);
     let other = engine.create(&bench.name("port-too"), &spec).await.unwrap();
     let error = engine.start(&other).await.unwrap_err();
@@ -80,6 +80,19 @@ async fn a_port_of_the_host_leads_to_one_container(bench: &Bench) {
     bench.until(&other, ContainerState::Exited).await;
     assert_eq!(engine.inspect(&other).await.unwrap().ports, []);
     engine.remove(&other).await.unwrap();
+}
+
+fn published(bench: &Bench) -> (Port, ContainerSpec) {
+    let port = Port {
+        container: 80,
+        host: free_port(),
+    };
+    let spec = ContainerSpec {
+        ports: vec![port],
+        network: NetworkMode::Bridge,
+        ..bench.spec()
+    };
+    (port, spec)
 }
 
 fn free_port() -> u16 {
