@@ -13,6 +13,7 @@
 //! | [`remote`] | the registry, asked over HTTP |
 //! | [`names`], [`platform`], [`manifest`] | what images are called, for what they are, what they are made of; pure |
 //! | [`index`] | several images under one name |
+//! | [`archive`] | images in a file, and back |
 //! | [`local`], [`context`], [`ignore`] | images in this machine's engine, and what they are built of |
 //!
 //! The core's door hands out accounts and tokens, each node's agent writes what its Docker needs; both are kato's. The
@@ -20,11 +21,14 @@
 
 pub mod accounts;
 pub mod apply;
+pub mod archive;
 mod container;
 mod context;
 pub mod core;
 mod error;
 pub mod gc;
+#[cfg(test)]
+mod hostile_tests;
 mod ignore;
 pub mod index;
 pub mod local;

@@ -134,7 +134,7 @@ impl Remote {
         }
     }
 
-    fn refused(&self, asked: &str, status: StatusCode, body: &Bytes) -> Error {
+    pub(super) fn refused(&self, asked: &str, status: StatusCode, body: &Bytes) -> Error {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::refused(
                 format!(
@@ -148,10 +148,10 @@ impl Remote {
     }
 }
 
-fn pulls(repository: &str) -> String {
+pub(super) fn pulls(repository: &str) -> String {
     format!("repository:{repository}:pull")
 }
 
-fn pushes(repository: &str) -> String {
+pub(super) fn pushes(repository: &str) -> String {
     format!("repository:{repository}:pull,push")
 }

@@ -3,6 +3,7 @@
 //! A connection a question, everything bounded. It knows nothing of images; what is asked is the caller's matter. The tokens
 //! that the core's door gave are remembered while they are good.
 
+mod blobs;
 mod challenge;
 mod images;
 mod wire;
@@ -19,6 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
+pub use self::blobs::Pieces;
 use self::challenge::Challenge;
 pub use self::wire::Answer;
 use self::wire::Question;

@@ -16,7 +16,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("crates/fixtures", &[]),
     ("crates/hostile", &[]),
     ("fence", &["cluster", "engine", "fence-init", "fixtures", "hostile"]),
-    ("registry-bootstrap", &["cluster", "engine"]),
+    ("registry-bootstrap", &["cluster", "engine", "hostile"]),
     ("kato", &["cluster", "fixtures", "hostile", "registry-bootstrap"]),
     // For the simulated agents of `bin/agents`; stories know the programs alone.
     ("tests", &["cluster"]),

@@ -2,6 +2,7 @@
 //!
 //! What is done is `registry_bootstrap`'s; here are arguments, names and accounts, and what is shown.
 
+mod archive;
 mod build;
 pub mod check;
 mod index;
@@ -23,6 +24,8 @@ pub enum ImageCommand {
     Push(push::PushArgs),
     List(list::ListArgs),
     Inspect(inspect::InspectArgs),
+    Save(archive::SaveArgs),
+    Load(archive::LoadArgs),
     /// Put images for several architectures under one name
     #[command(subcommand)]
     Index(index::IndexCommand),
@@ -36,6 +39,8 @@ pub async fn run(context: &Context, command: ImageCommand) -> Result<Exit> {
         ImageCommand::Push(args) => push::run(context, &args).await,
         ImageCommand::List(args) => list::run(context, &args).await,
         ImageCommand::Inspect(args) => inspect::run(context, &args).await,
+        ImageCommand::Save(args) => archive::save(context, &args).await,
+        ImageCommand::Load(args) => archive::load(context, &args).await,
         ImageCommand::Index(command) => index::run(context, command).await,
     }
 }
