@@ -1,7 +1,7 @@
 //! Images in a file, for clusters that reach no other registry: written from the registry with all their architectures, and
 //! brought back from there.
 //!
-//! [`save`] writes an OCI layout that is a docker-archive as well, so that `docker load` takes it; [`load`] reads both, also
+//! [`save()`] writes an OCI layout that is a docker-archive as well, so that `docker load` takes it; [`load`] reads both, also
 //! what `docker save` wrote. Content is checked against its digest on both ways.
 
 mod docker;

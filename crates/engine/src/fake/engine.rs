@@ -4,20 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
+use super::input::{image_name, read_to_end, untagged_refused};
 use super::{ENDPOINT, Fake, Memory, OnStart, Step, Told};
 use crate::event::until_error;
 use crate::{
-    BuildSpec, Container, ContainerId, ContainerSpec, Engine, Error, Events, Host, Image, ImageName, Labels, Limits,
-    Progress, RegistryAuth, Result, Stats, TarStream, Version,
+    BuildSpec, Container, ContainerId, ContainerSpec, Engine, Error, Events, Host, Image, Labels, Limits, Progress,
+    RegistryAuth, Result, Stats, TarStream, Version,
 };
-
-/// How an archive is read: in pieces of this size, which are thrown away.
-const PIECE: usize = 64 << 10;
 
 impl Fake {
     async fn step<T>(&self, step: Step, attempt: &str, act: impl FnOnce(&mut Memory) -> Result<T>) -> Result<T> {
@@ -293,47 +290,10 @@ impl Engine for Fake {
     }
 }
 
-/// How long an archive is.
-async fn read_to_end(attempt: &str, mut tar: TarStream) -> Result<u64> {
-    let (mut piece, mut size) = (vec![0; PIECE], 0);
-    loop {
-        match tar.read(&mut piece).await {
-            Ok(0) => return Ok(size),
-            Ok(read) => size += read as u64,
-            Err(error) => {
-                return Err(Error::Failed {
-                    attempt: attempt.to_owned(),
-                    reason: format!("its archive cannot be read: {error}"),
-                });
-            }
-        }
-    }
-}
-
 fn ended(reason: &str) -> Error {
     Error::Unavailable {
         attempt: "follow the engine's events".to_owned(),
         endpoint: ENDPOINT.to_owned(),
         reason: reason.to_owned(),
-    }
-}
-
-fn image_name(attempt: &str, name: &str) -> Result<ImageName> {
-    name.parse().map_err(|bad: crate::BadName| Error::Refused {
-        attempt: attempt.to_owned(),
-        reason: bad.to_string(),
-    })
-}
-
-fn untagged_refused(attempt: &str, name: ImageName) -> Result<ImageName> {
-    match name.digest() {
-        None => Ok(name),
-        Some(_) => {
-            let reason = "an image cannot be given a digest".to_owned();
-            Err(Error::Refused {
-                attempt: attempt.to_owned(),
-                reason,
-            })
-        }
     }
 }

@@ -26,6 +26,7 @@ mod containers;
 mod engine;
 mod faults;
 mod images;
+mod input;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
