@@ -75,7 +75,7 @@ impl Dockerd {
     }
 
     pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
+        self.program.as_ref().expect("a dockerd that runs").freeze();
     }
 
     pub fn thaw(&self) {

@@ -103,6 +103,24 @@ impl Program {
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
     }
 
+    /// Stops all its threads: the signal is only on its way to them when it was sent.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            // A thread that ended is as good as stopped.
+            let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
+            stat.map_or(true, |stat| {
+                stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+            })
+        };
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let tasks = format!("/proc/{}/task", self.0.id());
+        while !std::fs::read_dir(&tasks).unwrap().all(is_stopped) {
+            assert!(std::time::Instant::now() < deadline, "it does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Asks it to end and waits; ends it by force when it does not.
     pub fn stop(&mut self) {
         if self.0.try_wait().unwrap().is_some() {
