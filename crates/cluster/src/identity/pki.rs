@@ -66,12 +66,12 @@ impl Pki {
         self.0.join("peer")
     }
 
-    /// The private key of the config store's user `root`.
+    /// The private key by which the core has all rights in the config store.
     pub fn root_key(&self) -> PathBuf {
         self.0.join("root.key")
     }
 
-    /// The certificate of that user.
+    /// The certificate for it.
     pub fn root_certificate(&self) -> PathBuf {
         self.0.join("root.crt")
     }
