@@ -113,7 +113,7 @@ async fn what_is_the_cores_is_nobody_elses() {
         refused("list the leases", client.leases().await);
         refused("move the leader", client.move_leader(1).await);
         refused("lock", client.lock("x", None).await);
-        // What etcd 3.4 dies of.
+        // What a member alone remembers is asked of all.
         let sort = etcd_client::GetOptions::new().with_serializable();
         assert!(
             client.get("open/a", Some(sort)).await.is_ok(),
