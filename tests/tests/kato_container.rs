@@ -270,6 +270,18 @@ fn a_detached_process_can_be_attached_to() -> Story {
 }
 
 #[test]
+fn what_a_command_said_that_ended_at_once_is_there_for_who_attaches() -> Story {
+    let node = Node::fence_only();
+    // Whether it ends before or after its start was acknowledged is chance.
+    for _ in 0..8 {
+        let web = create(&node, &["--", "sh", "-c", "echo no config found; exit 7"]);
+        let attached = node.kato(&["container", "attach", &web, "main"]).expect_code(7);
+        assert_eq!(attached.out(), "no config found\n");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_main_process_is_the_images_command_or_another() -> Story {
     let node = Node::fence_only();
     let web = create(&node, &["--", "sh", "-c", "echo main says hello; exec sleep 1000"]);

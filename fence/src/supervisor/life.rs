@@ -201,7 +201,10 @@ impl Supervisor {
         let collected = entry.link.collect(&ProcessId::main()).await;
         collected.map_err(|error| init_failed(&entry.handle, error))?;
         fault::point("start/main-collected");
-        self.spawn(entry, spec).await.map(drop)
+        let attachment = self.spawn(entry, spec).await?;
+        // Nobody reads by it: all of the output is for whoever attaches first, also of a command that has ended by now.
+        attachment.leave();
+        Ok(())
     }
 }
 
