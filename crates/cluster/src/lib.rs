@@ -7,6 +7,7 @@
 //! * [`identity`] has keys, certificates and the CA that signs them.
 //! * [`realms`] has the groups of nodes that share values.
 //! * [`pairing`] lets nodes in and out.
+//! * [`leader`] has the one agent that acts for all of them.
 //! * [`process`] has the rules of processes and roles, how their states are told, and orders to them.
 //! * [`rates`] counts how often somebody asks.
 //! * [`service`] tells whoever started a daemon how it is.
@@ -17,6 +18,7 @@
 pub mod config;
 pub mod files;
 pub mod identity;
+pub mod leader;
 pub mod nodes;
 pub mod pairing;
 pub mod process;

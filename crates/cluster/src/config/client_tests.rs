@@ -297,3 +297,66 @@ async fn changes_by_many_at_once_are_all_made_and_all_recorded() {
     assert_eq!(list, (0..MANY).map(|n| json!(n)).collect::<Vec<_>>());
     assert_eq!(config.history(&Query::newest(100)).await.unwrap().records.len(), MANY);
 }
+
+mod swaps {
+    use super::*;
+    use crate::config::{Swap, Swapped};
+    use crate::store::{Store, Txn};
+
+    fn image(scope: Scope) -> Target {
+        Target {
+            scope,
+            address: KeyPath::parse("fence/docker/image").unwrap(),
+            own: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn values_of_several_layers_change_together_and_only_where_they_are_what_was_said() {
+        let (store, config) = new();
+        let author = author();
+        let node = |name: &str| image(Scope::Node(Name::new(name).unwrap()));
+        let swap = |target: Target, from: Option<&str>, to: Option<&str>| Swap {
+            target,
+            from: from.map(|text| json!(text)),
+            to: to.map(|text| json!(text)),
+        };
+        let also = Txn::new().when("mark", 0).put("mark", "1");
+        let both = [swap(node("a"), None, Some("x:1")), swap(node("b"), None, Some("x:1"))];
+        assert!(matches!(
+            config.swap(&both, &also, &author).await.unwrap(),
+            Swapped::Done(_)
+        ));
+        assert_eq!(store.get("mark").await.unwrap().unwrap().value, b"1");
+        // What goes with it rests on something that has changed.
+        let back = [
+            swap(node("a"), Some("x:1"), None),
+            swap(image(Scope::Cluster), None, Some("x:1")),
+        ];
+        assert_eq!(config.swap(&back, &also, &author).await.unwrap(), Swapped::Stale);
+        // Somebody else's value is left alone, and so is all the rest.
+        let wrong = [swap(node("a"), Some("x:1"), None), swap(node("b"), Some("y:1"), None)];
+        let other = config.swap(&wrong, &Txn::new(), &author).await.unwrap();
+        assert_eq!(other, Swapped::Other(node("b"), Some(json!("x:1"))));
+        assert!(matches!(
+            config.swap(&back, &Txn::new(), &author).await.unwrap(),
+            Swapped::Done(_)
+        ));
+        assert_eq!(config.get(&node("a")).await.unwrap(), None);
+        assert_eq!(config.get(&image(Scope::Cluster)).await.unwrap(), Some(json!("x:1")));
+        // What the schema refuses is refused.
+        let odd = [Swap {
+            to: Some(json!(7)),
+            ..swap(node("c"), None, None)
+        }];
+        assert!(config.swap(&odd, &Txn::new(), &author).await.is_err());
+        let history = config
+            .history(&Query {
+                limit: 100,
+                ..Query::default()
+            })
+            .await
+            .unwrap();
+        assert_eq!(history.records.len(), 4, "one a layer and change");
+    }
+}

@@ -10,20 +10,44 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::edit::{self, Edit};
 use super::history::{self, Author, Record};
 use super::key::KeyPath;
 use super::layers::{self, HEAD, Head, Layers};
-use super::target::Scope;
+use super::target::{Scope, Target};
 use super::tree::Change;
 use super::{Config, Error, Result, Schema};
 use crate::store::limits::MAX_OPERATIONS;
-use crate::store::{Outcome, Txn};
+use crate::store::{Outcome, Revision, Txn};
 
 /// The most keys one command can change: what is left of a transaction beside head, record and forgotten records.
 pub const MAX_CHANGES: usize = MAX_OPERATIONS - 2 - history::MAX_FORGOTTEN;
 /// How large the values may be that one part of several changes: what is written of them, as leaves and in the record,
 /// fits a transaction beside the keys, and the record fits a value.
 const MAX_PART: usize = 512 * 1024;
+/// A value of a layer's own, and what is to be in its place; `None` is nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Swap {
+    /// A whole leaf.
+    pub target: Target,
+    /// What has to be there.
+    pub from: Option<Value>,
+    /// What is there afterwards.
+    pub to: Option<Value>,
+}
+
+/// What came of [`Config::swap`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Swapped {
+    /// All of it was done.
+    Done(Revision),
+    /// Nothing was done: there is something else at this target.
+    Other(Target, Option<Value>),
+    /// Nothing was done: something else changed meanwhile, or what was to be changed with it rests on something that has
+    /// changed.
+    Stale,
+}
+
 /// The changes of one layer.
 pub(super) type OfLayer = (Scope, Vec<Change>);
 
@@ -44,6 +68,46 @@ impl Config {
         self.store.txn(txn).await.map_err(|source| Error::Store {
             attempt: "change",
             source,
+        })
+    }
+
+    /// Put these values, of any layers, in place of those that are there, and make the changes of `also` with them: all of it
+    /// or nothing. It is tried once.
+    pub async fn swap(&self, swaps: &[Swap], also: &Txn, author: &Author) -> Result<Swapped> {
+        let layers = self.layers().await?;
+        let mut changes: BTreeMap<Scope, Vec<Change>> = BTreeMap::new();
+        for swap in swaps {
+            let target = swap.target.at(&self.schema.canonical(&swap.target.address));
+            let present = layers.own(&target.scope).leaf(&target.address).cloned();
+            if present != swap.from {
+                return Ok(Swapped::Other(target, present));
+            }
+            if let Some(value) = &swap.to {
+                edit::apply(&layers, self.schema, &target, Edit::Set(value.clone()), false)?;
+            }
+            if swap.from != swap.to {
+                let change = Change {
+                    path: target.address,
+                    old: present,
+                    new: swap.to.clone(),
+                };
+                changes.entry(target.scope).or_default().push(change);
+            }
+        }
+        let changes: Vec<OfLayer> = changes.into_iter().collect();
+        let mut txn = match changes.is_empty() {
+            true => Txn::new(),
+            false => self.transaction(&layers, &changes, author).await?,
+        };
+        txn.compares.extend(also.compares.iter().cloned());
+        txn.operations.extend(also.operations.iter().cloned());
+        let done = self.store.txn(txn).await.map_err(|source| Error::Store {
+            attempt: "change",
+            source,
+        })?;
+        Ok(match done {
+            Outcome::Done(revision) => Swapped::Done(revision),
+            Outcome::Stale => Swapped::Stale,
         })
     }
 

@@ -26,7 +26,7 @@ mod transfer;
 pub mod tree;
 
 pub use client::{Changed, Config, Secrets};
-pub use commit::MAX_CHANGES;
+pub use commit::{MAX_CHANGES, Swap, Swapped};
 pub use error::{Error, Result};
 pub use follow::{Follow, News};
 pub use history::Author;
