@@ -3,12 +3,14 @@
 //! Colour and progress bars are for terminals only. A reader that closes stdout early ends the command quietly; it is
 //! no error. What to say is the commands' matter.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::styling::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -142,6 +144,71 @@ impl Ui {
         }
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress { bar }
+    }
+}
+
+impl Ui {
+    /// Show on stderr how several things go on, each on a line of its own, until the answer is dropped. Silent where stderr is no
+    /// terminal.
+    pub fn lines(&self) -> Lines {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let all = MultiProgress::with_draw_target(target);
+        let first = all.add(spinner());
+        Lines {
+            all,
+            first,
+            others: Mutex::default(),
+        }
+    }
+}
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// Lines on the terminal that show how several things go on; they vanish when dropped.
+pub struct Lines {
+    all: MultiProgress,
+    first: ProgressBar,
+    others: Mutex<BTreeMap<String, ProgressBar>>,
+}
+
+impl Lines {
+    /// Say what goes on as a whole, and with each of those that are under way, by name.
+    pub fn set(&self, whole: &str, each: BTreeMap<String, String>) {
+        self.first.set_message(plain(whole));
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.retain(|name, bar| {
+            let goes_on = each.contains_key(name);
+            if !goes_on {
+                bar.finish_and_clear();
+                self.all.remove(bar);
+            }
+            goes_on
+        });
+        for (name, text) in each {
+            let line = plain(&format!("{name}: {text}"));
+            others
+                .entry(name)
+                .or_insert_with(|| self.all.add(spinner()))
+                .set_message(line);
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // Nothing is left to say when the terminal is gone.
+        let _ = self.all.clear();
     }
 }
 

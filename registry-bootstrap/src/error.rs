@@ -46,6 +46,12 @@ pub enum Error {
         attempt: &'static str,
         source: Box<cluster::config::Error>,
     },
+    /// What nodes share was not read or changed.
+    #[error("could not {attempt}")]
+    Store {
+        attempt: &'static str,
+        source: cluster::store::Error,
+    },
     /// What this node is cannot be read.
     #[error(transparent)]
     Node(#[from] cluster::nodes::Error),
@@ -103,6 +109,10 @@ impl Error {
         }
     }
 
+    pub(crate) fn store(attempt: &'static str) -> impl FnOnce(cluster::store::Error) -> Self {
+        move |source| Error::Store { attempt, source }
+    }
+
     /// Of which kind it is.
     pub fn kind(&self) -> Kind {
         match self {
@@ -111,13 +121,10 @@ impl Error {
             Error::Engine { source, .. } if source.is_not_found() => Kind::NotFound,
             Error::Engine { .. } => Kind::Failed,
             Error::Tree { source, .. } => match source.as_ref() {
-                cluster::config::Error::Store { source, .. } => match source {
-                    cluster::store::Error::NotGranted { .. } => Kind::Refused,
-                    other if other.is_retryable() => Kind::Unreachable,
-                    _ => Kind::Failed,
-                },
+                cluster::config::Error::Store { source, .. } => of_store(source),
                 _ => Kind::Failed,
             },
+            Error::Store { source, .. } => of_store(source),
             Error::Refused { .. } => Kind::Refused,
             Error::NotFound { .. } => Kind::NotFound,
             Error::Unreachable { .. } => Kind::Unreachable,
@@ -133,9 +140,21 @@ impl Error {
                 ..
             } => "systemctl enable --now docker",
             Error::Engine { source, .. } if source.is_full() => "make room on the disk of Docker's data",
-            Error::Tree { .. } => "kato status",
+            Error::Store {
+                source: cluster::store::Error::NotGranted { .. },
+                ..
+            } => "it takes an administrator's credential: kato admin create NAME",
+            Error::Tree { .. } | Error::Store { .. } => "kato status",
             _ => "",
         }
+    }
+}
+
+fn of_store(error: &cluster::store::Error) -> Kind {
+    match error {
+        cluster::store::Error::NotGranted { .. } => Kind::Refused,
+        other if other.is_retryable() => Kind::Unreachable,
+        _ => Kind::Failed,
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`names`], [`platform`], [`manifest`] | what images are called, for what they are, what they are made of; pure |
 //! | [`index`] | several images under one name |
 //! | [`archive`] | images in a file, and back |
+//! | [`distribute`] | an image on many nodes: pulled in waves, rolled out, kept house of |
 //! | [`local`], [`context`], [`ignore`] | images in this machine's engine, and what they are built of |
 //!
 //! The core's door hands out accounts and tokens, each node's agent writes what its Docker needs; both are kato's. The
@@ -25,6 +26,7 @@ pub mod archive;
 mod container;
 mod context;
 pub mod core;
+pub mod distribute;
 mod error;
 pub mod gc;
 #[cfg(test)]

@@ -20,12 +20,15 @@ pub struct Local {
     engine: Arc<dyn Engine>,
 }
 
+/// The node's engine.
+pub fn engine(node: &NodeFile) -> Arc<dyn Engine> {
+    Arc::new(Docker::connect(&node.docker.socket, Timeouts::default()))
+}
+
 impl Local {
     /// That of the node.
     pub fn of(node: &NodeFile) -> Self {
-        Local {
-            engine: Arc::new(Docker::connect(&node.docker.socket, Timeouts::default())),
-        }
+        Local { engine: engine(node) }
     }
 
     /// Make an image of a directory; `tell` hears what the build says.

@@ -66,9 +66,37 @@ pub struct Config {
     pub os: String,
     #[serde(default)]
     pub variant: String,
+    /// How it is run.
+    #[serde(default)]
+    pub config: Option<Run>,
+}
+
+/// How an image is run, as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Run {
+    /// How it is told whether it is well (Docker's `HEALTHCHECK`).
+    #[serde(default, rename = "Healthcheck")]
+    pub health: Option<Health>,
+}
+
+/// `["CMD", PROGRAM, ARGS…]`, `["CMD-SHELL", LINE]`, or `["NONE"]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Health {
+    #[serde(default, rename = "Test")]
+    pub test: Vec<String>,
 }
 
 impl Config {
+    /// The command by which the image says itself that it is well.
+    pub fn check(&self) -> Option<Vec<String>> {
+        let test = &self.config.as_ref()?.health.as_ref()?.test;
+        match test.split_first().map(|(kind, rest)| (kind.as_str(), rest)) {
+            Some(("CMD", command)) if !command.is_empty() => Some(command.to_vec()),
+            Some(("CMD-SHELL", [line])) => Some(["/bin/sh", "-c", line].map(str::to_owned).to_vec()),
+            _ => None,
+        }
+    }
+
     /// For what the image is made.
     pub fn platform(&self) -> Platform {
         Platform {
@@ -190,6 +218,23 @@ mod tests {
         ] {
             assert!(Held::read("x", kind, text.into_bytes()).is_err(), "{kind}");
         }
+    }
+
+    #[test]
+    fn an_image_may_say_how_it_is_well() {
+        let check = |test: &str| {
+            let text = format!(r#"{{"config": {{"Cmd": ["x"], "Healthcheck": {{"Test": {test}}}}}}}"#);
+            serde_json::from_str::<Config>(&text).unwrap().check()
+        };
+        assert_eq!(check(r#"["CMD", "a", "b"]"#).unwrap(), ["a", "b"]);
+        assert_eq!(
+            check(r#"["CMD-SHELL", "a || b"]"#).unwrap(),
+            ["/bin/sh", "-c", "a || b"]
+        );
+        for none in [r#"["NONE"]"#, r#"["CMD"]"#, "[]"] {
+            assert_eq!(check(none), None, "{none}");
+        }
+        assert_eq!(serde_json::from_str::<Config>("{}").unwrap().check(), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | [`gateway`] | stands before the node's member of the config store |
 //! | [`joining`] | asks the core to be let in, renews certificates; [`core`] is the core's side of it |
 //! | [`registry`] | keeps the core's image registry in order |
+//! | [`leading`] | leads what is done with images on many nodes |
 //! | [`memory`] | what is wanted and what runs, on disk |
 //! | [`process_control`] | starting, watching and ending processes |
 //! | [`probe`], [`backoff`], [`logs`] | whether a process is ready, when it is tried again, its log |
@@ -32,6 +33,7 @@ mod fixture_tests;
 pub mod gateway;
 pub mod glance;
 pub mod joining;
+mod leading;
 mod lock;
 pub mod logs;
 pub mod member;
@@ -108,6 +110,7 @@ pub async fn run(paths: &Paths) -> Result<()> {
         () = gateway::serve(paths, &cluster_node) => {}
         () = core::serve(paths, &cluster_node) => {}
         () = registry::keep(paths, &cluster_node) => {}
+        () = leading::keep(paths, &cluster_node) => {}
         () = joining::keep(paths, &cluster_node, &joining_desk) => {}
         () = service::stay_alive() => {}
         () = shutdown.cancelled() => {}

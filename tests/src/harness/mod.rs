@@ -16,6 +16,7 @@ mod processes;
 mod programs;
 mod proxy;
 mod pty;
+mod registry;
 mod wait;
 
 pub use cluster::{Cluster, Network};

@@ -10,6 +10,7 @@ use cluster::nodes::report::{alive_key, report_key};
 use cluster::pairing::Administrator;
 use cluster::process::orders_prefix;
 use cluster::store::etcd::gateway::{Grant, Guest, Guests, Keys, Right, Rights};
+use registry_bootstrap::distribute::told;
 use uuid::Uuid;
 
 use super::records::Records;
@@ -46,7 +47,7 @@ pub fn of_node(record: &Record) -> Option<Guest> {
     let reads = ["config/", "node/", "realm/", "state/"].map(str::to_owned);
     let reads = reads.into_iter().chain([orders_prefix(id)]).map(Keys::Prefix);
     // Key by key, for a node that writes without end is everybody's matter.
-    let writes = [alive_key(id), report_key(id)].map(Keys::One);
+    let writes = [alive_key(id), report_key(id), told::key(id), told::stock_key(id)].map(Keys::One);
     let grant = |right| move |keys| Grant { keys, right };
     let reads = reads.map(grant(Right::Read));
     let grants = reads.chain(writes.into_iter().map(grant(Right::Write))).collect();
@@ -106,10 +107,17 @@ mod tests {
         record.fingerprint = Fingerprint::of(b"key").to_string();
         let guest = of_node(&record).unwrap();
         let may = |right, key: &str| guest.rights.cover(right, key.as_bytes(), &[]);
-        for key in ["alive", "report"] {
+        for key in ["alive", "report", "images", "stock"] {
             assert!(may(Right::Write, &format!("state/{}/{key}", record.id)), "{key}");
         }
-        for key in ["config/x", "secret/x", "state/x", "node/endpoints"] {
+        for key in [
+            "config/x",
+            "secret/x",
+            "state/x",
+            "node/endpoints",
+            "images/job/x",
+            "leader",
+        ] {
             assert!(!may(Right::Write, key), "{key}");
         }
         assert!(!may(Right::Write, &format!("state/{}/note", record.id)));
@@ -122,6 +130,8 @@ mod tests {
             "pairing/token/x",
             "admin/x",
             "wanted/other/fence",
+            "images/job/x",
+            "leader",
         ] {
             assert!(!may(Right::Read, hidden), "{hidden}");
         }

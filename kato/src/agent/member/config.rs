@@ -2,7 +2,7 @@
 
 use cluster::config::Config;
 
-use super::{Member, Patience};
+use super::{Member, Patience, images};
 
 /// Follow the configuration, for ever.
 pub async fn follow(member: &Member) {
@@ -28,6 +28,12 @@ pub async fn follow(member: &Member) {
             member.registry.send_if_modified(|known| {
                 let is_news = known.as_ref() != Some(location);
                 *known = Some(location.clone());
+                is_news
+            });
+            let policy = images::policy(&current.fence);
+            member.images.send_if_modified(|known| {
+                let is_news = *known != policy;
+                *known = policy;
                 is_news
             });
             let revision = current.revision;

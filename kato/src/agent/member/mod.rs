@@ -4,7 +4,8 @@
 //!        state/ID/alive ◀── alive ─┐             ┌─ orders ◀── wanted/ID/PROCESS
 //!       state/ID/report ◀── report ┼─ supervisor ┤
 //!      config/… (a look) ── config ┘             └─ record ◀── node/by-id/ID ──▶ node.yml
-//!                              └─ registry ──▶ what Docker needs to use the cluster's
+//!                              ├─ registry ──▶ what Docker needs to use the cluster's
+//!       state/ID/images ◀────── images ◀── wanted/ID/images
 //! ```
 //!
 //! Each of these goes on by itself for ever. With the store gone the node goes on with what is wanted of it locally, and
@@ -13,6 +14,7 @@
 mod alive;
 mod config;
 mod follow;
+mod images;
 mod observe;
 mod orders;
 mod record;
@@ -20,12 +22,14 @@ mod registry;
 mod report;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::nodes::{NodeFile, Paths, lazy_tree};
 use cluster::store::Store;
+use registry_bootstrap::distribute::node::Policy;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::warn;
@@ -58,6 +62,8 @@ pub struct Member {
     registry: watch::Sender<Option<String>>,
     /// Why this node cannot use it; "" where it can.
     registry_problem: watch::Sender<String>,
+    /// Which images are kept.
+    images: watch::Sender<Policy>,
 }
 
 impl Member {
@@ -75,6 +81,7 @@ impl Member {
             record_seen: watch::Sender::new(()),
             registry: watch::Sender::new(None),
             registry_problem: watch::Sender::new(String::new()),
+            images: watch::Sender::new(Policy::default()),
         }
     }
 
@@ -86,6 +93,7 @@ impl Member {
             config::follow(self),
             orders::obey(self),
             registry::keep(self),
+            images::see_to(self),
             record::obey(self),
             record::have_fence_go_by_the_name(self),
         );

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use registry_bootstrap::archive::{self, File};
 
-use super::shared;
+use super::{pull, shared};
 use crate::commands::Context;
 use crate::commands::registry::problem;
 use crate::error::{Error, Exit, Result};
@@ -36,12 +36,16 @@ pub struct SaveArgs {
 /// content is checked against its digest before anything gets a name.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Example:
-  kato image load newimg.tar")]
+Examples:
+  kato image load newimg.tar
+  kato image load newimg.tar --all-nodes")]
 pub struct LoadArgs {
     /// The file
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Have all nodes pull them as well
+    #[arg(long)]
+    all_nodes: bool,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -80,12 +84,17 @@ pub async fn load(context: &Context, args: &LoadArgs) -> Result<Exit> {
     let loaded = archive::load(&remote, &file, |step| progress.update(step)).await;
     let loaded = loaded.map_err(problem::registry)?;
     drop(progress);
-    if args.format.format() != Format::Text {
-        context.ui.document(args.format.format(), &loaded)?;
+    match args.format.format() {
+        Format::Text => {
+            for one in &loaded {
+                context.ui.line(&format!("{} {}", one.name, one.digest))?;
+            }
+        }
+        format => context.ui.document(format, &loaded)?,
+    }
+    if !args.all_nodes {
         return Ok(Exit::Done);
     }
-    for one in &loaded {
-        context.ui.line(&format!("{} {}", one.name, one.digest))?;
-    }
-    Ok(Exit::Done)
+    let names: Vec<String> = loaded.iter().map(|one| one.name.to_string()).collect();
+    pull::on_all(context, &names).await
 }

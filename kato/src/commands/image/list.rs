@@ -3,24 +3,32 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::shared;
+use super::{on_nodes, shared};
 use crate::commands::Context;
+use crate::commands::cloud::NodeArgs;
 use crate::commands::registry::problem;
 use crate::error::{Exit, Result};
 use crate::ui::{Format, FormatArgs, Table, Tone};
 
-/// List the images at the cluster's registry, with their platforms
+/// List the images at the cluster's registry with their platforms, or those that nodes have
 ///
 /// All of them takes an administrator's credential; the tags of one name every node may read.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   kato image list
-  kato image list exampleco/newimg -j")]
+  kato image list exampleco/newimg -j
+  kato image list --nodes
+  kato image list -n dea1")]
 pub struct ListArgs {
     /// The tags of this name alone
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// What the nodes have instead, who uses it, and how full their disks are
+    #[arg(long, conflicts_with = "name")]
+    nodes: bool,
+    #[command(flatten)]
+    node: NodeArgs,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -35,6 +43,9 @@ struct Shown {
 
 /// List them.
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
+    if args.nodes || args.node.node.is_some() {
+        return on_nodes::run(context, &args.node, args.format).await;
+    }
     let remote = shared::remote(context).await?;
     let repositories = match &args.name {
         Some(name) => {

@@ -5,10 +5,15 @@
 mod archive;
 mod build;
 pub mod check;
+mod chosen;
+mod follow;
 mod index;
 mod inspect;
 mod list;
+mod on_nodes;
+mod pull;
 mod push;
+mod rollout;
 mod shared;
 
 use clap::Subcommand;
@@ -22,6 +27,8 @@ pub enum ImageCommand {
     Build(build::BuildArgs),
     Tag(push::TagArgs),
     Push(push::PushArgs),
+    Pull(pull::PullArgs),
+    Rollout(rollout::RolloutArgs),
     List(list::ListArgs),
     Inspect(inspect::InspectArgs),
     Save(archive::SaveArgs),
@@ -37,6 +44,8 @@ pub async fn run(context: &Context, command: ImageCommand) -> Result<Exit> {
         ImageCommand::Build(args) => build::run(context, &args).await,
         ImageCommand::Tag(args) => push::tag(context, &args).await,
         ImageCommand::Push(args) => push::run(context, &args).await,
+        ImageCommand::Pull(args) => pull::run(context, &args).await,
+        ImageCommand::Rollout(args) => rollout::run(context, args).await,
         ImageCommand::List(args) => list::run(context, &args).await,
         ImageCommand::Inspect(args) => inspect::run(context, &args).await,
         ImageCommand::Save(args) => archive::save(context, &args).await,

@@ -2,7 +2,7 @@
 
 use cluster::identity::Pki;
 use cluster::nodes::NodeFile;
-use registry_bootstrap::manifest::{Descriptor, Held, Manifest};
+use registry_bootstrap::manifest::{Config, Descriptor, Held, Manifest};
 use registry_bootstrap::platform::Platform;
 use registry_bootstrap::remote::Remote;
 use registry_bootstrap::{ImageName, RegistryAuth, names, trust};
@@ -90,6 +90,16 @@ pub async fn entries(remote: &Remote, name: &ImageName) -> Result<(Held, Vec<Ent
         }
     };
     Ok((held, entries))
+}
+
+/// The configuration of the image with this digest, below this name.
+pub async fn config(remote: &Remote, name: &ImageName, digest: &str) -> Result<Config> {
+    let repository = names::repository(name);
+    let held = remote.manifest(repository, digest).await.map_err(problem::registry)?;
+    match &held.manifest {
+        Manifest::Image { config, .. } => remote.config(repository, config).await.map_err(problem::registry),
+        Manifest::Index { .. } => Err(Error::failed(format!("{digest} is an index, and not an image"))),
+    }
 }
 
 async fn entry(remote: &Remote, repository: &str, held: &Held, part: Option<&Descriptor>) -> Result<Entry> {

@@ -19,6 +19,15 @@ pub struct ClusterConfig {
     pub certificates: CertificatesConfig,
     /// The image registry.
     pub registry: RegistryConfig,
+    /// How images are brought to nodes.
+    pub images: ImagesConfig,
+}
+
+/// How images are brought to nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ImagesConfig {
+    /// How many nodes pull, or take an image up, at a time.
+    pub wave: u64,
 }
 
 /// What nodes prove themselves with.
@@ -85,6 +94,15 @@ pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
             kind: Kind::Integer { min: 10, max: 100_000 },
             default: || json!(1000),
             help: "how many changes of the tree are remembered; older ones are forgotten with the next changes",
+            applies: Applies::Live,
+            secret: false,
+        },
+        Key {
+            path: "images/wave",
+            aliases: &[],
+            kind: Kind::Integer { min: 1, max: 1000 },
+            default: || json!(4),
+            help: "how many nodes pull an image, or take it up in a rollout, at a time",
             applies: Applies::Live,
             secret: false,
         },

@@ -29,6 +29,16 @@ pub struct FenceConfig {
     #[serde(deserialize_with = "seconds")]
     pub stop_timeout: Duration,
     pub retire: RetireConfig,
+    pub images: ImagesConfig,
+}
+
+/// `fence images`: which images are kept on a node although nobody uses them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct ImagesConfig {
+    pub keep: u64,
+    #[serde(deserialize_with = "seconds")]
+    pub min_age: Duration,
+    pub disk_percent: u64,
 }
 
 /// `fence retire`: whether a node is being taken out of service.
@@ -212,6 +222,30 @@ pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
             600,
             || json!(10),
             "seconds a container's processes have to end by themselves before they are killed",
+            Applies::Live,
+        ),
+        integer(
+            "images/keep",
+            0,
+            1000,
+            || json!(3),
+            "how many unused images of each name a node keeps, the last used ones; others are removed",
+            Applies::Live,
+        ),
+        integer(
+            "images/min_age",
+            0,
+            31_536_000,
+            || json!(86_400),
+            "seconds an image has to be unused before it is removed",
+            Applies::Live,
+        ),
+        integer(
+            "images/disk_percent",
+            1,
+            100,
+            || json!(85),
+            "how full the disk of Docker's data may be in percent before unused images go, however many and young they are",
             Applies::Live,
         ),
         Key {

@@ -1,0 +1,53 @@
+//! The family `kato image rollout`: an image configured for all nodes, tried first, and put back if it does no good.
+
+mod begin;
+mod plan;
+mod status;
+
+use clap::{Args, Subcommand};
+
+use super::super::Context;
+use crate::error::{Error, Exit, Result};
+
+/// Roll an image out: have all nodes use it, or none
+///
+/// Every node pulls it. Then a container of it is tried on one node; it has to pass its check. That node and then the others, a
+/// wave at a time, get it as their own value and have to take it up. At last it is configured for all in one change, and the
+/// nodes' own values are taken away. Whatever fails before has everything put back. App containers go on as they are; new ones
+/// are made of the new image. Nodes that are dead meanwhile find the new value when they are back.
+///
+/// The cluster carries it on when this command ends, and whatever dies. It takes an administrator's credential.
+#[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  kato image rollout exampleco/newimg:1.0.0
+  kato image rollout exampleco/newimg:1.0.0 --dry-run
+  kato image rollout exampleco/newimg:1.0.0 --check 'wget -q -O- localhost:8080' --ready-within 120
+  kato image rollout status
+  kato image rollout abort"
+)]
+pub struct RolloutArgs {
+    #[command(subcommand)]
+    command: Option<RolloutCommand>,
+    #[command(flatten)]
+    begin: begin::BeginArgs,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum RolloutCommand {
+    Status(status::StatusArgs),
+    Abort(status::AbortArgs),
+}
+
+/// Roll out, or see to a rollout.
+pub async fn run(context: &Context, args: RolloutArgs) -> Result<Exit> {
+    match (args.command, args.begin.name.clone()) {
+        (Some(RolloutCommand::Status(args)), _) => status::run(context, &args).await,
+        (Some(RolloutCommand::Abort(args)), _) => status::abort(context, &args).await,
+        (None, Some(name)) => begin::run(context, &args.begin, &name).await,
+        (None, None) => Err(Error::usage("an image is to be named").hint("kato image rollout --help")),
+    }
+}

@@ -1,0 +1,165 @@
+//! `kato image rollout status` and `kato image rollout abort`: how far the rollout is, and giving it up.
+
+use clap::Args;
+use jiff::Timestamp;
+use registry_bootstrap::distribute::job::{self, Failure, Known, Phase};
+use serde::Serialize;
+
+use super::super::super::Context;
+use super::super::follow;
+use crate::commands::cloud::{self, Cloud, by};
+use crate::commands::registry::problem;
+use crate::error::{Error, Exit, Kind, Result};
+use crate::ui::{self, Format, FormatArgs, Table, Tone};
+
+/// Show how far the rollout is, or how the last one ended
+///
+/// The exit code is 0 while one goes on or if the last one was done, 6 if some nodes were away, 1 if it failed.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  kato image rollout status
+  kato image rollout status -j")]
+pub struct StatusArgs {
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+/// Give the rollout up, and have everything put back
+///
+/// Too late once the image is configured for all. It waits until all is as it was.
+#[derive(Args, Debug)]
+pub struct AbortArgs {
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    image: String,
+    exact: String,
+    state: &'static str,
+    by: String,
+    since: Timestamp,
+    ended: Option<Timestamp>,
+    failure: Option<Failure>,
+    nodes: Vec<follow::Shown>,
+}
+
+/// Show it.
+pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
+    let cloud = Cloud::open(context).await?;
+    let Some(known) = last(&cloud).await? else {
+        return Err(Error::not_found("no image was rolled out").hint("kato image rollout NAME"));
+    };
+    show(context, args.format, &known)?;
+    match known.progress.is_over() {
+        true => judge(&known),
+        false => Ok(Exit::Done),
+    }
+}
+
+/// Give it up.
+pub async fn abort(context: &Context, args: &AbortArgs) -> Result<Exit> {
+    let cloud = Cloud::open(context).await?;
+    let Some(known) = last(&cloud).await?.filter(|known| !known.progress.is_over()) else {
+        return Err(Error::not_found("no image is being rolled out").hint("kato image rollout status"));
+    };
+    let given = job::abort(cloud.store.as_ref(), known.job.id, &by()).await;
+    given.map_err(problem::registry)?;
+    let known = follow::until_over(context, &cloud, known.job.id).await?;
+    show(context, args.format, &known)?;
+    match known.progress.phase {
+        Phase::Failed => Ok(Exit::Done),
+        _ => Err(Error::refused("it was configured for all already").hint("kato config rollback")),
+    }
+}
+
+async fn last(cloud: &Cloud) -> Result<Option<Known>> {
+    let all = job::all(cloud.store.as_ref()).await;
+    let all = all.map_err(|error| cloud::store(error, "the rollouts could not be read".to_owned()))?;
+    Ok(all.into_iter().rfind(|known| known.job.rollout.is_some()))
+}
+
+/// Print how it is.
+pub fn show(context: &Context, format: FormatArgs, known: &Known) -> Result<()> {
+    let (job, progress) = (&known.job, &known.progress);
+    let shown = Shown {
+        image: job.image.name.clone(),
+        exact: job.image.exact.clone(),
+        state: state(progress.phase),
+        by: job.by.clone(),
+        since: job.at,
+        ended: progress.ended,
+        failure: progress.failure.clone(),
+        nodes: follow::nodes(known),
+    };
+    if format.format() != Format::Text {
+        return context.ui.document(format.format(), &shown);
+    }
+    context.ui.text(&format!("image   {}", shown.image))?;
+    context.ui.text(&format!("digest  {}", shown.exact))?;
+    let ended = shown
+        .ended
+        .map(|at| format!(", ended {}", ui::time(at)))
+        .unwrap_or_default();
+    context.ui.text(&format!(
+        "state   {} since {} by {}{ended}",
+        shown.state,
+        ui::time(shown.since),
+        shown.by
+    ))?;
+    context.ui.line("")?;
+    let mut table = Table::new(["node", "state", "problem"]);
+    for node in &shown.nodes {
+        let tone = match node.state {
+            "in use" | "here" => Tone::Good,
+            "failed" | "away" => Tone::Bad,
+            _ => Tone::Waiting,
+        };
+        table.row(tone, [&node.node, node.state, &node.problem]);
+    }
+    context.ui.table(&table)
+}
+
+fn state(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Pulling => "being pulled",
+        Phase::Trying(_) => "being tried",
+        Phase::Setting => "being taken up",
+        Phase::Naming | Phase::Finishing => "being configured for all",
+        Phase::PuttingBack => "being put back",
+        Phase::Done => "done",
+        Phase::Failed => "put back",
+    }
+}
+
+/// Done; or what failed, and which nodes were away.
+pub fn judge(known: &Known) -> Result<Exit> {
+    let name = &known.job.image.name;
+    let failure = known.progress.failure.clone().unwrap_or_default();
+    if known.progress.phase == Phase::Failed {
+        let place = match failure.node.as_str() {
+            "" => failure.step.clone(),
+            node => format!("{node}, {}", failure.step),
+        };
+        let message = format!(
+            "{name} was not rolled out, and everything was put back: {place}: {}",
+            failure.reason
+        );
+        return Err(Error::failed(message)
+            .detail(failure.log)
+            .hint("kato image rollout status"));
+    }
+    let nodes = follow::nodes(known);
+    let away: Vec<&str> = nodes
+        .iter()
+        .filter(|node| node.state != "in use")
+        .map(|node| node.node.as_str())
+        .collect();
+    if away.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let message = format!("{name} is configured for all; not seen to use it: {}", away.join(", "));
+    Err(Error::new(Kind::Partly, message).hint("they take it up when they are back: kato node list"))
+}
