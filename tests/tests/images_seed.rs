@@ -1,0 +1,201 @@
+//! Both procedures that an administrator of such a cluster once went through by hand for an image of their own, line by line as they
+//! were written: built on every DEA, and built once and fetched from a registry that is run by hand on the core.
+//!
+//! What is typed and answered goes to standard error; `docs/images-by-hand.md` shows it, and what had to be another word and why.
+
+use serde_json::Value;
+use tests::harness::{Cluster, LIMIT, Machine, base_image, until};
+
+type Story = anyhow::Result<()>;
+
+/// What the text pulls from Docker's own registry.
+const REGISTRY: &str = "samalba/docker-registry";
+
+/// Type a line as the text has it, in `~/newimg` once that is there; the answer is all that the terminal shows. A machine has no
+/// `sudo` and needs none, since who types is root.
+#[track_caller]
+fn types(machine: &Machine, line: &str) -> String {
+    let shell = format!("exec 2>&1; sudo() {{ \"$@\"; }}; [ ! -d ~/newimg ] || cd ~/newimg; {line}");
+    let answer = machine.run(&["sh", "-c", &shell]).ok();
+    eprintln!("{}# {line}\n{answer}", machine.name());
+    answer
+}
+
+/// The first three steps: a directory, the image that is in use, and a Dockerfile on top of it. Installing a package would take a
+/// network; a file is written instead.
+#[track_caller]
+fn write_dockerfile(machine: &Machine, mark: &str) {
+    types(machine, "mkdir ~/newimg\ncd ~/newimg");
+    let current = types(machine, "kato config get fence docker/image");
+    assert_eq!(current.trim(), base_image());
+    let current = current.trim();
+    types(
+        machine,
+        &format!("cat >Dockerfile <<'END'\nFROM {current}\nRUN echo {mark} > /etc/newimg\nCMD [\"start.sh\"]\nEND"),
+    );
+}
+
+/// Done once: the configuration is shared with all nodes. The answer is the text's own.
+#[track_caller]
+fn configure(core: &Machine, image: &str) {
+    let answer = types(core, &format!("kato config set fence docker/image {image}"));
+    assert_eq!(answer, format!("WARNING: Assumed type string\n{image}\n"));
+}
+
+/// The last step on a DEA, and what it was all for.
+#[track_caller]
+fn restart_and_use(dea: &Machine, image: &str, mark: &str, handle: &str) {
+    let before = dea.ready("fence");
+    types(dea, "kato process restart fence");
+    assert_ne!(dea.ready("fence"), before);
+    let said = format!("{image} (in use: {image}, ok)");
+    until(&format!("{image} is in use on {}", dea.name()), LIMIT, || {
+        dea.kato(&["status"]).out().contains(&said).then_some(())
+    });
+    let status = types(dea, "kato status");
+    assert!(status.contains("All is in order."), "{status}");
+    types(dea, &format!("kato container create --start --handle {handle}"));
+    let content = types(dea, &format!("kato container run {handle} -- cat /etc/newimg"));
+    assert_eq!(content.trim(), mark);
+    let made = dea.kato_json(&["container", "info", handle]);
+    assert_eq!((&made["image"], &made["state"]), (&image.into(), &"active".into()));
+}
+
+/// Image ids of the DEAs, in their order.
+fn ids(cluster: &Cluster, image: &str) -> [String; 2] {
+    let inspect = ["docker", "image", "inspect", "-f", "{{.Id}}", image];
+    cluster.deas().map(|dea| dea.run(&inspect).ok())
+}
+
+/// "Modifying or Updating the Container Image", on all nodes with the role dea.
+fn on_every_dea(cluster: &Cluster) {
+    let image = "exampleco/newimg:1.0.0";
+    for dea in cluster.deas() {
+        write_dockerfile(dea, "1.0.0");
+        // The text forgets the directory, which Docker wants to know.
+        types(dea, &format!("sudo docker build -t {image} ."));
+    }
+    configure(&cluster.core, image);
+    for dea in cluster.deas() {
+        restart_and_use(dea, image, "1.0.0", "by-hand");
+    }
+    let [first, second] = ids(cluster, image);
+    assert_ne!(first, second, "two builds, two images");
+}
+
+/// "Creating a Docker Registry": one build for all nodes.
+fn through_a_registry(cluster: &Cluster) {
+    let core = &cluster.core;
+    let location = run_registry(core);
+    trust_it(cluster, &location);
+    write_dockerfile(core, "registry");
+    let image = format!("{location}/newimg:1.0.0");
+    types(core, &format!("sudo docker build -t {image} ."));
+    fetch_and_use(cluster, &image, "by-registry");
+    let [first, second] = ids(cluster, &image);
+    assert_eq!(first, second, "one build, one image");
+    // Later editions keep the organisation in the name; an image that is there is given that one.
+    let named = format!("{location}/exampleco/newimg");
+    types(core, &format!("sudo docker tag {image} {named}"));
+    fetch_and_use(cluster, &named, "by-tag");
+    assert_eq!(ids(cluster, &named), [first, second]);
+}
+
+/// Run a registry on the core, and tell where it is: the cluster's endpoint and the port that Docker chose.
+fn run_registry(core: &Machine) -> String {
+    core.run(&["systemctl", "start", "docker"]).ok();
+    core.load_image(&base_image());
+    pack_registry(core);
+    // The Docker of the text published every port that an image exposes, today's only what it is told to.
+    let container = types(core, &format!("sudo docker run -d -p 5000 {REGISTRY}"));
+    let port = types(core, &format!("sudo docker port {} 5000", &container[..12]));
+    let port = port.lines().next().and_then(|line| line.rsplit(':').next());
+    let endpoint = types(core, "kato config get cluster endpoint");
+    format!("{}:{}", endpoint.trim(), port.unwrap_or_default())
+}
+
+/// In place of its `docker pull`: an image of that name, made of Debian's program, since a test machine reaches no other registry.
+fn pack_registry(core: &Machine) {
+    let recipe = "set -e; mkdir -p /registry/files/bin /registry/files/etc/docker/registry; cd /registry
+cp /usr/bin/docker-registry files/bin/registry
+ldd /usr/bin/docker-registry | grep -o '/[^ ]*' | xargs -r cp -L --parents -t files
+cat >files/etc/docker/registry/config.yml <<'END'
+version: 0.1
+storage: {filesystem: {rootdirectory: /var/lib/registry}}
+http: {addr: ':5000'}
+END
+cat >Dockerfile <<'END'
+FROM scratch
+COPY files /
+VOLUME /var/lib/registry
+EXPOSE 5000
+CMD [\"/bin/registry\", \"serve\", \"/etc/docker/registry/config.yml\"]
+END
+docker build -q -t \"$1\" .";
+    core.run(&["sh", "-c", recipe, "sh", REGISTRY]).ok();
+}
+
+/// What the text did not need: a Docker of today believes a registry without TLS only where it is told to.
+fn trust_it(cluster: &Cluster, location: &str) {
+    let early = cluster
+        .one
+        .run(&["docker", "pull", &format!("{location}/newimg:1.0.0")]);
+    assert_ne!(early.code, 0);
+    assert!(early.err().contains("HTTP response to HTTPS client"), "{}", early.err());
+    // It replaces what setup wrote on a DEA, which is the first of the two.
+    let settings = format!("{{ \"live-restore\": true, \"insecure-registries\": [\"{location}\"] }}");
+    for machine in [&cluster.core, &cluster.one, &cluster.two] {
+        types(
+            machine,
+            &format!("mkdir -p /etc/docker; echo '{settings}' >/etc/docker/daemon.json; systemctl reload docker"),
+        );
+        let info = ["docker", "info", "-f", "{{json .RegistryConfig.IndexConfigs}}"];
+        until("its Docker has read the settings", LIMIT, || {
+            machine.run(&info).out().contains(location).then_some(())
+        });
+    }
+}
+
+/// Publish it from the core, fetch it on all DEAs, and use it.
+fn fetch_and_use(cluster: &Cluster, image: &str, handle: &str) {
+    types(&cluster.core, &format!("sudo docker push {image}"));
+    for dea in cluster.deas() {
+        types(dea, &format!("sudo docker pull {image}"));
+    }
+    configure(&cluster.core, image);
+    for dea in cluster.deas() {
+        restart_and_use(dea, image, "registry", handle);
+    }
+}
+
+/// A container that was there before, as it is now: which it is, that it runs, and what runs in it.
+fn old(dea: &Machine) -> [Value; 3] {
+    let shown = dea.kato_json(&["container", "info", "old"]);
+    ["engine_id", "state", "processes"].map(|fact| shown[fact].clone())
+}
+
+#[test]
+fn both_procedures_work_as_they_were_written() -> Story {
+    let cluster = Cluster::paired();
+    for dea in cluster.deas() {
+        dea.kato(&["container", "create", "--start", "--handle", "old"]).ok();
+    }
+    let before = cluster.deas().map(old);
+    assert!(before.iter().all(|[_, state, _]| state == "active"), "{before:?}");
+    on_every_dea(&cluster);
+    // The other one begins where this one did.
+    cluster.core.kato(&["config", "del", "fence", "docker/image"]).ok();
+    for dea in cluster.deas() {
+        let said = format!("(in use: {}, ok)", base_image());
+        until("the base image is in use again", LIMIT, || {
+            dea.kato(&["status"]).out().contains(&said).then_some(())
+        });
+    }
+    through_a_registry(&cluster);
+    assert_eq!(
+        cluster.deas().map(old),
+        before,
+        "what ran before is left alone by all of it"
+    );
+    Ok(())
+}
