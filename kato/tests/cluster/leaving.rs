@@ -1,9 +1,40 @@
-//! A machine that asked a cluster to let it in, and gives up before it was: it is a micro cloud, and tells nobody the token.
+//! A machine that asks a cluster to let it in, and is not yet: it asks when its agent runs, and when it gives up it is a micro
+//! cloud and tells nobody the token.
 
 use cluster::identity::Pki;
 use cluster::nodes::Kind;
 
-use crate::harness::Node;
+use crate::harness::{Node, until};
+
+#[test]
+fn a_node_that_is_attached_without_an_agent_asks_when_one_runs() {
+    let core = Node::core();
+    let node = Node::new("edge");
+    let (ca, door) = (core.ca(), core.door());
+    let attach = [
+        "node",
+        "attach",
+        "--name",
+        "edge",
+        "--ca-fingerprint",
+        &ca,
+        "--no-start",
+        &door,
+    ];
+    let said = node.done(&attach);
+    assert!(
+        said.contains(&format!("kato node pair {}", node.fingerprint())),
+        "{said}"
+    );
+    assert_eq!(node.file().kind, Kind::Cluster);
+    assert!(node.refused(5, &["process", "list"]).contains("does not run"));
+    assert_eq!(core.json(&["node", "pending", "-j"]), serde_json::json!([]));
+    // Known by its key before it has asked.
+    core.done(&["node", "pair", &node.fingerprint(), "default", "edge1"]);
+    node.done(&["start"]);
+    until("the node is in", || node.file().name.as_str() == "edge1");
+    node.refused(2, &["node", "attach", "--no-start", "--no-wait", &door]);
+}
 
 #[test]
 fn a_node_that_was_never_let_in_is_detached_and_forgets_its_token() {

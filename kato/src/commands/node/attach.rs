@@ -56,6 +56,9 @@ pub struct AttachArgs {
     /// The socket of the Docker engine
     #[arg(long, value_name = "SOCKET")]
     docker: Option<PathBuf>,
+    /// Do not start the agent; the node asks when one runs
+    #[arg(short = 's', long, conflicts_with_all = ["no_wait", "timeout"])]
+    no_start: bool,
     /// Do not wait until the node is paired
     #[arg(long)]
     no_wait: bool,
@@ -102,10 +105,22 @@ pub async fn run(context: &Context, args: &AttachArgs) -> Result<Exit> {
     let is_new = before.as_ref() != Some(&node);
     node.save(paths)?;
     shared::put_tree_aside(paths)?;
+    if args.no_start {
+        return asks_later(context, &node, &key.fingerprint());
+    }
     if is_new || !client::is_there(paths).await? {
         shared::restart(paths, &node, Duration::from_secs(120)).await?;
     }
     wait(context, args, &key.fingerprint()).await
+}
+
+/// Say what comes next where no agent was to be started.
+fn asks_later(context: &Context, node: &NodeFile, fingerprint: &Fingerprint) -> Result<Exit> {
+    context.ui.line(&format!(
+        "Node {} asks to be let in when its agent runs. Its fingerprint is\n  {fingerprint}\n\nNext: kato start\nOn the core: kato node pair {fingerprint}",
+        node.name
+    ))?;
+    Ok(Exit::Done)
 }
 
 /// Forget a token that was not used.
