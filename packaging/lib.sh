@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What ./quickstart, ./test and packaging/base-image/build share: saying what happens, installing Debian packages,
-# finding cargo, reaching Docker, building fence-init. Sourced, never run; it changes nothing when sourced but PATH.
+# What ./quickstart, ./test and the recipes of images share: saying what happens, installing Debian packages, finding
+# cargo, reaching Docker, building fence-init. Sourced, never run; it changes nothing when sourced but PATH.
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # dockerd, nft and debootstrap live where a plain user's PATH does not look.
@@ -150,6 +150,24 @@ target_dir() { printf '%s\n' "${CARGO_TARGET_DIR:-$repo/target}"; }
 # fence-init runs in any image, so it is one static binary: target/init/fence-init.
 build_fence_init() {
     run_cargo rustc --locked --quiet -p fence-init --bin fence-init --profile init -- -C target-feature=+crt-static
+}
+
+# --- Images ----------------------------------------------------------------------------------------------------
+
+# install_busybox ROOT: everything that busybox can do, under the paths where scripts look for it; what is there stays.
+install_busybox() {
+    local root=$1 busybox applet
+    busybox=$(command -v busybox) || die "busybox is missing: apt-get install busybox-static"
+    if ldd "$busybox" >/dev/null 2>&1; then
+        die "$busybox needs shared libraries: apt-get install busybox-static"
+    fi
+    install -m 0755 "$busybox" "$root/bin/busybox"
+    while read -r applet; do
+        case $applet in
+        bin/busybox) ;;
+        */*) [ -e "$root/$applet" ] || [ -L "$root/$applet" ] || ln -s /bin/busybox "$root/$applet" ;;
+        esac
+    done < <("$busybox" --list-full)
 }
 
 # --- Docker ----------------------------------------------------------------------------------------------------
