@@ -22,7 +22,7 @@ mod wait;
 pub use cluster::{Cluster, Network};
 pub use command::{Captured, run, run_with_input};
 pub use http::page;
-pub use image::{DerivedImage, base_image, derived_image};
+pub use image::{DerivedImage, base_image, derived_image, node_image};
 pub use machine::{Busy, Machine};
 pub use node::{ContainerOf, Node};
 pub use processes::{is_alive, kill_hard, of_container};
