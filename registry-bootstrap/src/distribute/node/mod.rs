@@ -7,6 +7,8 @@ mod clean;
 mod house;
 mod look;
 mod pulls;
+#[cfg(test)]
+mod tests;
 mod trials;
 
 use std::collections::BTreeMap;
