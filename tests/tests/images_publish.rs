@@ -151,6 +151,10 @@ fn one_name_has_an_image_for_each_architecture() -> Story {
     .ok();
     let set = core.kato(&["config", "set", "fence", "docker/image", "core:5000/armonly:1"]);
     refused(set, 3, "nothing for the architecture of dea1, dea2");
+    for word in ["pull", "rollout"] {
+        let refusal = core.kato(&["image", word, "armonly:1"]);
+        refused(refusal, 3, "nothing for the architecture of dea1, dea2");
+    }
     let configured = core.kato(&["config", "get", "fence", "docker/image"]).ok();
     assert_eq!(configured.trim(), format!("{NAME}:latest"));
     let inspected = core.kato_json(&["image", "inspect", "armonly:1"]);

@@ -165,16 +165,19 @@ fn whatever_dies_in_between_it_ends_whole() -> Story {
         nothing_is_half_set(&cluster);
     };
 
-    // kato itself, which only follows; another rollout is refused meanwhile, and one can be given up.
-    let name = begin("1");
+    // kato itself, which only follows; another rollout is refused meanwhile.
+    let name = cluster.publish("newimg:1", &format!("LABEL v=1\n{GOOD}"));
+    let script = "kato image rollout \"$1\" >/dev/null 2>&1 & echo $!";
+    let follower = core.run(&["sh", "-c", script, "sh", &name]).ok();
+    reaches("being tried");
     let second = rollout(&cluster, &name, &[]).expect_code(3);
     assert!(
         second.err().contains("another image is being rolled out"),
         "{}",
         second.err()
     );
-    reaches("being tried");
-    // The leader.
+    core.run(&["kill", "-KILL", follower.trim()]).ok();
+    // And the leader.
     core.run(&["systemctl", "kill", "-s", "KILL", "--kill-who=main", "kato-agent"])
         .ok();
     done(&name);

@@ -1,5 +1,6 @@
 //! Both procedures that an administrator of such a cluster once went through by hand for an image of their own, line by line as they
-//! were written: built on every DEA, and built once and fetched from a registry that is run by hand on the core.
+//! were written: built on every DEA, and built once and fetched from a registry that is run by hand on the core. Then the same end by
+//! today's commands.
 //!
 //! What is typed and answered goes to standard error; `docs/images-by-hand.md` shows it, and what had to be another word and why.
 
@@ -168,6 +169,27 @@ fn fetch_and_use(cluster: &Cluster, image: &str, handle: &str) {
     }
 }
 
+/// The same end by today's commands: nothing is done on the DEAs.
+fn by_commands(cluster: &Cluster) {
+    let core = &cluster.core;
+    types(core, "registry-bootstrap up");
+    let recipe = format!(
+        "FROM {}\nRUN echo commands > /etc/newimg\nCMD [\"start.sh\"]",
+        base_image()
+    );
+    types(core, &format!("cat >Dockerfile <<'END'\n{recipe}\nEND"));
+    types(core, "kato image build -t exampleco/newimg:1.0.0 .");
+    types(core, "kato image push exampleco/newimg:1.0.0");
+    types(core, "kato image rollout --restart exampleco/newimg:1.0.0");
+    let image = "core:5000/exampleco/newimg:1.0.0";
+    assert_eq!(types(core, "kato config get fence docker/image").trim(), image);
+    for dea in cluster.deas() {
+        restart_and_use(dea, image, "commands", "by-commands");
+    }
+    let [first, second] = ids(cluster, image);
+    assert_eq!(first, second, "one build, one image");
+}
+
 /// A container that was there before, as it is now: which it is, that it runs, and what runs in it.
 fn old(dea: &Machine) -> [Value; 3] {
     let shown = dea.kato_json(&["container", "info", "old"]);
@@ -192,6 +214,7 @@ fn both_procedures_work_as_they_were_written() -> Story {
         });
     }
     through_a_registry(&cluster);
+    by_commands(&cluster);
     assert_eq!(
         cluster.deas().map(old),
         before,
