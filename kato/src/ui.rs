@@ -105,7 +105,10 @@ impl Ui {
             Format::Yaml | Format::Text => yaml_serde::to_string(value).map_err(io::Error::other),
         };
         let text = text.map_err(|error| Error::failed("could not print the answer").because(error))?;
-        self.bytes(text.as_bytes())
+        match self.terminal {
+            true => self.bytes(without_controls(&text).as_bytes()),
+            false => self.bytes(text.as_bytes()),
+        }
     }
 
     /// Write a table to stdout.
@@ -210,6 +213,22 @@ impl Drop for Lines {
         // Nothing is left to say when the terminal is gone.
         let _ = self.all.clear();
     }
+}
+
+/// A document for a terminal: JSON and YAML leave some characters as they are that steer one.
+fn without_controls(text: &str) -> String {
+    let is_odd = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
+    if !text.contains(is_odd) {
+        return text.to_owned();
+    }
+    let plain = |c: char| {
+        if is_odd(c) {
+            format!("\\u{:04x}", u32::from(c))
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(plain).collect()
 }
 
 /// Text that may be several lines; what else steers a terminal is left out.
@@ -325,6 +344,12 @@ mod tests {
             table().render(false),
             "PROCESS  STATE\nfence    RUNNING\ndocker   FATAL  [2J\n"
         );
+    }
+
+    #[test]
+    fn a_document_steers_no_terminal() {
+        assert_eq!(without_controls("{\"a\": \"\u{9b}2J\"}\n"), "{\"a\": \"\\u009b2J\"}\n");
+        assert_eq!(without_controls("ü\n"), "ü\n");
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! How nodes are, kept up by the store's changes while something goes on: the leader looks with these, and who waits for it.
 
+use std::time::Duration;
+
 use cluster::nodes::Report;
 use cluster::nodes::report::STATE;
 use cluster::process::Process;
 use cluster::store::{Changes, Event, Page, Result, Store, Watch};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::pull::{Seen, View};
+
+/// How many revisions are taken up at once.
+const MOST_WAITING: usize = 4096;
 
 /// What is seen of nodes, and the watch that keeps it up.
 pub struct Eyes {
@@ -33,10 +39,19 @@ impl Eyes {
         Ok(eyes)
     }
 
-    /// Wait for the next change.
-    pub async fn wait(&mut self) -> Result<()> {
-        let changes = self.watch.next().await?;
-        self.waiting.push(changes);
+    /// Wait for the next change, and for others that follow within this time. May be dropped.
+    pub async fn wait(&mut self, gather: Duration) -> Result<()> {
+        if self.waiting.is_empty() {
+            let changes = self.watch.next().await?;
+            self.waiting.push(changes);
+        }
+        let until = Instant::now() + gather;
+        while let Ok(changes) = timeout_at(until, self.watch.next()).await {
+            self.waiting.push(changes?);
+            if self.waiting.len() >= MOST_WAITING {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -104,14 +119,14 @@ mod tests {
         .await;
         put("state/odd/alive".to_owned(), "").await;
         store.txn(Txn::new().delete(alive_key(a))).await.unwrap();
-        for _ in 0..3 {
-            eyes.wait().await.unwrap();
+        while eyes.view.get(&a).is_some_and(|seen| seen.alive) {
+            eyes.wait(Duration::from_millis(10)).await.unwrap();
+            eyes.take_up();
         }
-        eyes.take_up();
         assert!(!eyes.view[&a].alive);
         assert_eq!(eyes.view[&b].told.as_ref().unwrap().fence.as_ref().unwrap().name, "p");
         store.txn(Txn::new().delete(report_key(a))).await.unwrap();
-        eyes.wait().await.unwrap();
+        eyes.wait(Duration::from_millis(10)).await.unwrap();
         eyes.take_up();
         assert_eq!(eyes.view.keys().collect::<Vec<_>>(), [&b]);
     }

@@ -30,7 +30,7 @@ pub const ABORT: &str = "images/abort/";
 /// Which rollout is under way.
 pub const ROLLOUT: &str = "images/rollout";
 /// The most nodes of a job.
-pub const MAX_NODES: usize = 4096;
+pub const MAX_NODES: usize = 2000;
 
 /// A job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,21 @@ pub struct Chosen {
     pub name: String,
     /// `registry/name@sha256:…`, of the index where there are several architectures.
     pub exact: String,
+}
+
+impl Chosen {
+    /// What is configured: the name for people, and the digest that decides, whatever becomes of the name.
+    pub fn pinned(&self) -> String {
+        match self.exact.split_once('@') {
+            Some((_, digest)) if !self.name.contains('@') => format!("{}@{digest}", self.name),
+            _ => self.name.clone(),
+        }
+    }
+
+    /// The name that a node gives the image; "" where it has none but its digest.
+    pub fn tag(&self) -> &str {
+        if self.name.contains('@') { "" } else { &self.name }
+    }
 }
 
 /// Where an image is to be configured, and how it is tried.
@@ -117,10 +132,10 @@ pub enum Phase {
     Trying(Uuid),
     /// Nodes get it as their own value, wave by wave.
     Setting,
-    /// Nodes give it its name.
-    Naming,
     /// It is configured for all; what was set for single nodes is taken away.
     Finishing,
+    /// Nodes give it its name.
+    Naming,
     /// It failed: what was set is taken away, and nodes go back to what they had.
     PuttingBack,
     /// It was done.
@@ -139,6 +154,9 @@ pub struct OfNode {
     /// It uses the image.
     #[serde(default, skip_serializing_if = "is_not")]
     pub taken: bool,
+    /// It died when it tried the image or got it.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub died: bool,
     /// The order by which fence is restarted there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<u64>,
@@ -257,7 +275,36 @@ pub async fn all(store: &dyn Store) -> cluster::store::Result<Vec<Known>> {
 
 /// One job.
 pub async fn find(store: &dyn Store, id: Uuid) -> cluster::store::Result<Option<Known>> {
-    Ok(all(store).await?.into_iter().find(|known| known.job.id == id))
+    let Some(job) = store.get(&format!("{JOBS}{id}")).await? else {
+        return Ok(None);
+    };
+    let Ok(job) = serde_json::from_slice::<Job>(&job.value) else {
+        return Ok(None);
+    };
+    let written = store.get(&format!("{PROGRESS}{id}")).await?;
+    let abort = store.get(&format!("{ABORT}{id}")).await?;
+    let progress = match &written {
+        Some(entry) => serde_json::from_slice(&entry.value).ok(),
+        None => Some(Progress::of(&job)),
+    };
+    Ok(progress.map(|progress| Known {
+        progress,
+        revision: written.map_or(0, |entry| entry.revision),
+        abort: abort.map(|entry| String::from_utf8_lossy(&entry.value).into_owned()),
+        job,
+    }))
+}
+
+/// The rollout that is under way, or else the last one.
+pub async fn last_rollout(store: &dyn Store) -> cluster::store::Result<Option<Known>> {
+    let under_way = store.get(ROLLOUT).await?;
+    let id = under_way.and_then(|entry| String::from_utf8(entry.value).ok()?.parse().ok());
+    if let Some(id) = id {
+        return find(store, id).await;
+    }
+    let mut all = all(store).await?;
+    all.retain(|known| known.job.rollout.is_some());
+    Ok(all.into_iter().max_by_key(|known| known.progress.ended))
 }
 
 /// Give a job to the leader. A rollout is refused while there is another.

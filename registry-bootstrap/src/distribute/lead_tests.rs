@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cluster::config::{Author, Config, KeyPath, Name, Scope, Target};
 use cluster::leader::LEADER;
+use cluster::nodes::record::by_id_key;
 use cluster::nodes::report::{alive_key, report_key};
 use cluster::store::memory::MemoryStore;
 use cluster::store::{Store, Txn};
@@ -128,7 +129,11 @@ impl Setting {
         let mut nodes = Vec::new();
         for (n, kind) in (1..).zip(kinds) {
             let id = Uuid::from_u128(n);
-            let txn = Txn::new().put(alive_key(id), "{}").put(report_key(id), "{}");
+            let record = format!(r#"{{"name": "dea{n}"}}"#);
+            let txn = Txn::new()
+                .put(alive_key(id), "{}")
+                .put(report_key(id), "{}")
+                .put(by_id_key(id), record);
             store.txn(txn).await.unwrap();
             nodes.push(tokio::spawn(be_node(store.clone(), n, *kind)));
         }
@@ -214,7 +219,10 @@ async fn a_good_image_is_configured_for_all_whoever_leads() {
     leader.abort();
     assert_eq!(known.progress.phase, Phase::Done, "{:?}", known.progress);
     assert!(known.progress.nodes.values().all(|of| of.taken && !of.set));
-    assert_eq!(setting.own().await, [Some(json!(NAME)), None, None, None, None, None]);
+    assert_eq!(
+        setting.own().await,
+        [Some(json!(setting.job.image.pinned())), None, None, None, None, None]
+    );
     assert_eq!(setting.store.get(job::ROLLOUT).await.unwrap(), None);
     let all = cluster::config::history::Query {
         limit: 100,
@@ -289,4 +297,56 @@ async fn somebody_elses_change_stays_and_the_rollout_is_put_back() {
     leader.abort();
     assert_eq!(known.progress.phase, Phase::Failed);
     assert_eq!(setting.own().await, [None, None, Some(json!("alices:1"))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_renamed_meanwhile_has_no_value_left_under_either_name() {
+    let setting = Setting::with(&[Kind::Good, Kind::Stubborn]).await;
+    job::give(setting.store.as_ref(), &setting.job).await.unwrap();
+    let leader = setting.leader(10);
+    let config = Config::new(setting.store.clone(), node_name(1));
+    let (own, moved) = (target(Scope::Node(node_name(2))), target(Scope::Node(node_name(7))));
+    timeout(Duration::from_secs(60), async {
+        while config.get(&own).await.unwrap().is_none() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let author = Author {
+        who: "alice".to_owned(),
+        command: "kato node rename".to_owned(),
+    };
+    let value = config.get(&own).await.unwrap().unwrap();
+    config.set(&moved, value, false, &author).await.unwrap();
+    config.del(&own, &author).await.unwrap();
+    let renamed = Txn::new().put(by_id_key(Uuid::from_u128(2)), r#"{"name": "dea7"}"#);
+    setting.store.txn(renamed).await.unwrap();
+    let known = setting.over().await;
+    leader.abort();
+    assert_eq!(known.progress.phase, Phase::Failed);
+    assert_eq!(
+        (config.get(&own).await.unwrap(), config.get(&moved).await.unwrap()),
+        (None, None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn fallbacks_stay_behind_the_new_image() {
+    let mut setting = Setting::with(&[Kind::Good]).await;
+    let before = json!(["old:1", "base:1"]);
+    let author = Author {
+        who: "alice".to_owned(),
+        command: "kato config set".to_owned(),
+    };
+    let config = Config::new(setting.store.clone(), node_name(1));
+    let cluster = target(Scope::Cluster);
+    config.set(&cluster, before.clone(), false, &author).await.unwrap();
+    setting.job.rollout.as_mut().unwrap().from = Some(before);
+    job::give(setting.store.as_ref(), &setting.job).await.unwrap();
+    let leader = setting.leader(10);
+    assert_eq!(setting.over().await.progress.phase, Phase::Done);
+    leader.abort();
+    let expected = json!([setting.job.image.pinned(), "base:1"]);
+    assert_eq!(config.get(&cluster).await.unwrap(), Some(expected));
 }

@@ -3,11 +3,12 @@
 //! A node that is dead is passed over and has its turn when it is back, as long as the job goes on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::job::{Job, OfNode, Progress, Standing};
-use super::told::{PullState, Told};
+use super::told::{PullState, Told, short};
 
 /// What is seen of nodes.
 pub type View = BTreeMap<Uuid, Seen>;
@@ -25,11 +26,18 @@ pub struct Seen {
     pub answered: Option<(u64, String)>,
 }
 
-/// Take the next step; whether nothing is left to pull.
-pub fn step(job: &Job, progress: &mut Progress, view: &View) -> bool {
+/// How long nodes that pull may say nothing that makes a difference: longer than each waits for its registry and its Docker.
+const SILENT: Duration = Duration::from_secs(25 * 60);
+
+/// Take the next step; whether nothing is left to pull. `since` is how long nothing has come of the job.
+pub fn step(job: &Job, progress: &mut Progress, view: &View, since: Duration) -> bool {
     for node in &job.nodes {
         let of = progress.nodes.entry(node.id).or_default();
         look(job.id, of, view.get(&node.id));
+        if of.standing == Standing::Pulling && since > SILENT {
+            of.standing = Standing::Failed;
+            of.problem = format!("it did not say within {} minutes how far it is", SILENT.as_secs() / 60);
+        }
     }
     let mut under_way = progress.count(Standing::Pulling);
     for node in &job.nodes {
@@ -67,13 +75,13 @@ fn look(job: Uuid, of: &mut OfNode, seen: Option<&Seen>) {
 fn heard(job: Uuid, of: &mut OfNode, seen: Option<&Seen>) {
     let told = seen.and_then(|seen| seen.told.as_ref()?.pulls.get(&job));
     let Some(told) = told else { return };
-    of.problem.clone_from(&told.problem);
     match told.state {
         PullState::Here => of.standing = Standing::Here,
-        PullState::Failed => of.standing = Standing::Failed,
+        PullState::Failed => {
+            of.standing = Standing::Failed;
+            of.problem = short(&told.problem);
+        }
+        // What it says meanwhile is for who follows it.
         PullState::Waiting | PullState::Pulling => {}
-    }
-    if of.standing == Standing::Here {
-        of.problem.clear();
     }
 }

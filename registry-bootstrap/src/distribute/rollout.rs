@@ -1,7 +1,8 @@
 //! The next step of a rollout. Pure: what is seen goes in, what is to be written comes out.
 //!
 //! Pulled everywhere, tried on one node, set on that one and then wave by wave as the nodes' own value, at last configured for
-//! all. A node that is dead is passed over and finds the new value when it is back. Whatever fails before that last step has
+//! all. A node that is dead is passed over and finds the new value when it is back; where more than one dies with the image, it
+//! fails. What is configured names the image by its digest, so that all have the same, whenever they look. Whatever fails before that last step has
 //! everything put back: what nodes got is taken away again, and nothing else was changed.
 
 use std::time::Duration;
@@ -10,12 +11,14 @@ use uuid::Uuid;
 
 use super::job::{Check, Failure, Job, OfNode, Phase, Progress, Rollout, Standing};
 use super::pull::{self, Seen, View};
-use super::told::{Told, TrialState};
+use super::told::{MAX_LINES, Told, TrialState, short};
 
 /// How many nodes' values are changed at once: what fits one transaction, with its records.
 pub const AT_ONCE: usize = 40;
 /// How long nodes may take to give the image its name: it is convenient, and nothing depends on it.
 const NAMED_WITHIN: Duration = Duration::from_secs(30);
+/// How long fence may take to be restarted on a node.
+pub const RESTART: Duration = Duration::from_secs(120);
 /// How long nodes may take to go back to what they had.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 
@@ -43,10 +46,7 @@ pub fn step(
     abort: Option<&str>,
     since: Duration,
 ) -> Action {
-    let goes_on = matches!(
-        progress.phase,
-        Phase::Pulling | Phase::Trying(_) | Phase::Setting | Phase::Naming
-    );
+    let goes_on = matches!(progress.phase, Phase::Pulling | Phase::Trying(_) | Phase::Setting);
     if let (true, Some(by)) = (goes_on, abort) {
         return fail(progress, Failure::new("", "abort", format!("{by} wanted it given up")));
     }
@@ -60,8 +60,8 @@ pub fn step(
         Phase::Pulling => step.pulling(progress),
         Phase::Trying(node) => step.trying(progress, node),
         Phase::Setting => step.setting(progress),
+        Phase::Finishing => unset_or(progress, Phase::Naming),
         Phase::Naming => step.naming(progress),
-        Phase::Finishing => unset_or(progress, Phase::Done),
         Phase::PuttingBack => step.putting_back(progress),
         Phase::Done | Phase::Failed => Action::None,
     }
@@ -83,7 +83,7 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn pulling(&self, progress: &mut Progress) -> Action {
-        if !pull::step(self.job, progress, self.view) {
+        if !pull::step(self.job, progress, self.view, self.since) {
             return Action::None;
         }
         let failed = self.first(progress, |of| of.standing == Standing::Failed);
@@ -121,9 +121,12 @@ impl Step<'_> {
     fn trying(&self, progress: &mut Progress, node: Uuid) -> Action {
         if !self.is_alive(node) {
             let of = progress.nodes.entry(node).or_default();
-            of.standing = Standing::Away;
+            (of.standing, of.died) = (Standing::Away, true);
             "it died while the image was tried on it".clone_into(&mut of.problem);
-            return self.try_next(progress);
+            return match too_many_died(progress) {
+                Some(failure) => fail(progress, failure),
+                None => self.try_next(progress),
+            };
         }
         let trial = self.told(node).and_then(|told| told.trial.as_ref());
         match trial.filter(|trial| trial.job == self.job.id) {
@@ -133,7 +136,7 @@ impl Step<'_> {
             }
             Some(trial) if trial.state == TrialState::Failed => {
                 let mut failure = Failure::new(&self.name(node), "trial", trial.problem.clone());
-                failure.log.clone_from(&trial.log);
+                failure.log = trial.log.iter().take(MAX_LINES).map(|line| short(line)).collect();
                 fail(progress, failure)
             }
             _ if self.since > Check::bound(self.rollout.ready_within) => {
@@ -155,7 +158,7 @@ impl Step<'_> {
         let mut late = None;
         for node in &self.job.nodes {
             let of = progress.nodes.entry(node.id).or_default();
-            if !of.set || of.taken || of.standing != Standing::Here {
+            if !of.set || of.taken || !self.has_come_back(node.id, of) {
                 continue;
             }
             match self.taken(node.id, of) {
@@ -166,17 +169,18 @@ impl Step<'_> {
                     return fail(progress, Failure::new(node.name.as_str(), "restart", why));
                 }
                 Taken::Away => {
-                    of.standing = Standing::Away;
+                    (of.standing, of.died) = (Standing::Away, true);
                     "it died when it got the image".clone_into(&mut of.problem);
                 }
             }
         }
+        if let Some(failure) = too_many_died(progress) {
+            return fail(progress, failure);
+        }
+        let within = self.taken_within();
         match late {
-            Some((node, why)) if self.since > Duration::from_secs(self.rollout.taken_within) => {
-                let reason = format!(
-                    "it did not take the image up within {} s{why}",
-                    self.rollout.taken_within
-                );
+            Some((node, why)) if self.since > within => {
+                let reason = format!("it did not take the image up within {} s{why}", within.as_secs());
                 fail(progress, Failure::new(&self.name(node), "set", reason))
             }
             Some(_) => Action::None,
@@ -184,7 +188,17 @@ impl Step<'_> {
         }
     }
 
+    /// Whether a node that has the image as its own value is alive, or may be told to have died: one that is back counts again.
+    fn has_come_back(&self, id: Uuid, of: &mut OfNode) -> bool {
+        if of.died && self.is_alive(id) {
+            (of.standing, of.died) = (Standing::Here, false);
+            of.problem.clear();
+        }
+        !of.died
+    }
+
     fn next_wave(&self, progress: &mut Progress) -> Action {
+        self.pass_over_dead(progress);
         let waits = |id: Uuid| {
             progress
                 .nodes
@@ -198,10 +212,27 @@ impl Step<'_> {
                 let failure = Failure::new("", "set", "no node is alive any more that has the image".to_owned());
                 return fail(progress, failure);
             }
-            progress.phase = Phase::Naming;
-            return Action::None;
+            progress.phase = Phase::Finishing;
+            return Action::Configure(take_set(progress));
         }
         self.set(progress, &next)
+    }
+
+    /// Nodes that died before their turn came.
+    fn pass_over_dead(&self, progress: &mut Progress) {
+        for node in self.job.nodes.iter().filter(|node| !self.is_alive(node.id)) {
+            let of = progress.nodes.entry(node.id).or_default();
+            if of.standing == Standing::Here && !of.set {
+                of.standing = Standing::Away;
+                "it is dead".clone_into(&mut of.problem);
+            }
+        }
+    }
+
+    /// How long a node has to take the image up, its fence's restart included.
+    fn taken_within(&self) -> Duration {
+        let restart = if self.rollout.restart { RESTART } else { Duration::ZERO };
+        Duration::from_secs(self.rollout.taken_within).saturating_add(restart)
     }
 
     /// Whether a node uses the image that it got.
@@ -210,11 +241,11 @@ impl Step<'_> {
             return Taken::Away;
         }
         let fence = self.told(id).and_then(|told| told.fence.as_ref());
-        let exact = &self.job.image.exact;
-        let uses = fence.is_some_and(|fence| fence.name == *exact && fence.configured.first() == Some(exact));
+        let pinned = self.job.image.pinned();
+        let uses = fence.is_some_and(|fence| fence.name == pinned && fence.configured.first() == Some(&pinned));
         if !uses {
             let why = fence.map(|fence| fence.problem.as_str()).filter(|why| !why.is_empty());
-            return Taken::NotYet(why.map_or_else(String::new, |why| format!(": {why}")));
+            return Taken::NotYet(why.map_or_else(String::new, |why| format!(": {}", short(why))));
         }
         match (self.rollout.restart, of.restart) {
             (false, _) => Taken::Yes,
@@ -222,7 +253,7 @@ impl Step<'_> {
             (true, Some(number)) => match self.view.get(&id).and_then(|seen| seen.answered.as_ref()) {
                 Some((answered, problem)) if *answered >= number => match problem.as_str() {
                     "" => Taken::Yes,
-                    why => Taken::Never(why.to_owned()),
+                    why => Taken::Never(short(why)),
                 },
                 _ => Taken::NotYet(": its fence is being restarted".to_owned()),
             },
@@ -232,7 +263,7 @@ impl Step<'_> {
     fn naming(&self, progress: &mut Progress) -> Action {
         let is_named = |id: Uuid| {
             let pull = self.told(id).and_then(|told| told.pulls.get(&self.job.id));
-            !self.is_alive(id) || pull.is_some_and(|pull| pull.named)
+            !self.is_alive(id) || self.job.image.tag().is_empty() || pull.is_some_and(|pull| pull.named)
         };
         let is_done = progress
             .nodes
@@ -241,8 +272,8 @@ impl Step<'_> {
         if !is_done && self.since <= NAMED_WITHIN {
             return Action::None;
         }
-        progress.phase = Phase::Finishing;
-        Action::Configure(take_set(progress))
+        progress.phase = Phase::Done;
+        Action::None
     }
 
     fn putting_back(&self, progress: &mut Progress) -> Action {
@@ -252,10 +283,23 @@ impl Step<'_> {
         }
         let uses = |id: &Uuid| {
             let fence = self.told(*id).and_then(|told| told.fence.as_ref());
-            self.is_alive(*id) && fence.is_some_and(|fence| fence.name == self.job.image.exact)
+            self.is_alive(*id) && fence.is_some_and(|fence| fence.name == self.job.image.pinned())
         };
-        if progress.nodes.keys().any(uses) && self.since <= BACK_WITHIN {
+        let still: Vec<String> = progress
+            .nodes
+            .keys()
+            .filter(|id| uses(id))
+            .map(|id| self.name(*id))
+            .collect();
+        if !still.is_empty() && self.since <= BACK_WITHIN {
             return Action::None;
+        }
+        if let (false, Some(failure)) = (still.is_empty(), &mut progress.failure) {
+            let some = still.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+            failure.reason.push_str(&format!(
+                "; not seen to go back within {} s: {some}",
+                BACK_WITHIN.as_secs()
+            ));
         }
         progress.phase = Phase::Failed;
         Action::None
@@ -279,6 +323,13 @@ impl Step<'_> {
         all.filter_map(|node| Some((node.id, progress.nodes.get(&node.id)?)))
             .find(|(_, of)| is(of))
     }
+}
+
+/// More than one node died with the image: it may be the image.
+fn too_many_died(progress: &Progress) -> Option<Failure> {
+    const MOST: usize = 1;
+    let died = progress.nodes.values().filter(|of| of.died).count();
+    (died > MOST).then(|| Failure::new("", "set", format!("{died} nodes died when they got the image")))
 }
 
 /// Whether a node has taken an image up.
@@ -320,7 +371,7 @@ impl Failure {
         Failure {
             node: node.to_owned(),
             step: step.to_owned(),
-            reason,
+            reason: short(&reason),
             log: Vec::new(),
         }
     }

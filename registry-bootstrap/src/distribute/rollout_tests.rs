@@ -127,23 +127,23 @@ fn ids(ns: &[u128]) -> Vec<Uuid> {
     ns.iter().map(|n| Uuid::from_u128(*n)).collect()
 }
 
-const EXACT: &str = "core:5000/x@sha256:00";
+const PINNED: &str = "core:5000/x:1@sha256:00";
 
 #[test]
 fn a_good_image_goes_to_one_then_to_waves_then_to_all() {
     let mut setting = Setting::to_the_first(4, 2);
     assert_eq!(setting.step(SOON), Action::None, "the first has not taken it up");
-    setting.uses(1, EXACT);
+    setting.uses(1, PINNED);
     assert_eq!(setting.step(SOON), Action::Set(ids(&[2, 3])));
-    setting.uses(2, EXACT);
+    setting.uses(2, PINNED);
     assert_eq!(setting.step(SOON), Action::None);
-    setting.uses(3, EXACT);
+    setting.uses(3, PINNED);
     assert_eq!(setting.step(SOON), Action::Set(ids(&[4])));
-    setting.uses(4, EXACT);
-    assert_eq!(setting.step(SOON), Action::None);
-    assert_eq!(setting.progress.phase, Phase::Naming);
+    setting.uses(4, PINNED);
     assert_eq!(setting.step(SOON), Action::Configure(ids(&[1, 2, 3, 4])));
     assert_eq!(setting.progress.phase, Phase::Finishing);
+    assert_eq!(setting.step(SOON), Action::None);
+    assert_eq!(setting.progress.phase, Phase::Naming);
     assert_eq!(setting.step(SOON), Action::None);
     assert_eq!(setting.progress.phase, Phase::Done);
     assert_eq!(setting.step(SOON), Action::None);
@@ -193,7 +193,7 @@ fn an_image_that_does_not_pass_is_set_nowhere() {
 #[test]
 fn what_is_not_taken_up_in_time_is_put_back_everywhere() {
     let mut setting = Setting::to_the_first(2, 2);
-    setting.uses(1, EXACT);
+    setting.uses(1, PINNED);
     assert_eq!(setting.step(SOON), Action::Set(ids(&[2])));
     setting.uses(2, "old");
     setting.told(2).fence.as_mut().unwrap().problem = "the image is odd".to_owned();
@@ -222,32 +222,64 @@ fn a_node_that_dies_is_passed_over_in_every_phase() {
     setting.kill(1);
     setting.step(SOON);
     assert_eq!(setting.progress.phase, Phase::Trying(Uuid::from_u128(2)));
-    setting.tried(2, TrialState::Passed);
-    assert_eq!(setting.step(SOON), Action::Set(ids(&[2])));
+    // Two that die with it are one too many.
     setting.kill(2);
     setting.step(SOON);
-    assert_eq!(
-        setting.progress.failure.as_ref().unwrap().step,
-        "set",
-        "nobody is left who could say that it works"
-    );
-    assert_eq!(setting.step(SOON), Action::Unset(ids(&[2])));
-    setting.step(SOON);
-    assert_eq!(setting.progress.phase, Phase::Failed);
+    let failure = setting.progress.failure.clone().unwrap();
+    assert!(failure.reason.contains("2 nodes died"), "{failure:?}");
 }
 
 #[test]
-fn one_that_dies_in_its_wave_does_not_end_it() {
-    let mut setting = Setting::to_the_first(3, 2);
-    setting.uses(1, EXACT);
-    assert_eq!(setting.step(SOON), Action::Set(ids(&[2, 3])));
-    setting.uses(2, EXACT);
+fn one_that_dies_in_its_wave_does_not_end_it_and_two_do() {
+    let mut setting = Setting::to_the_first(4, 3);
+    setting.uses(1, PINNED);
+    setting.kill(4);
+    assert_eq!(
+        setting.step(SOON),
+        Action::Set(ids(&[2, 3])),
+        "a dead node is not given anything"
+    );
+    setting.uses(2, PINNED);
     setting.kill(3);
-    assert_eq!(setting.step(SOON), Action::None);
+    let mut other = Setting {
+        job: setting.job.clone(),
+        progress: setting.progress.clone(),
+        view: setting.view.clone(),
+        abort: None,
+    };
     assert_eq!(
         setting.step(SOON),
         Action::Configure(ids(&[1, 2, 3])),
         "its own value goes as well"
+    );
+    other.kill(2);
+    other.step(SOON);
+    assert!(other.progress.failure.unwrap().reason.contains("2 nodes died"));
+}
+
+#[test]
+fn one_that_comes_back_in_time_is_waited_for() {
+    let mut setting = Setting::to_the_first(3, 2);
+    setting.uses(1, PINNED);
+    setting.step(SOON);
+    setting.kill(2);
+    assert_eq!(setting.step(SOON), Action::None);
+    assert_eq!(setting.standing(2), Standing::Away);
+    setting.view.get_mut(&Uuid::from_u128(2)).unwrap().alive = true;
+    setting.uses(3, PINNED);
+    assert_eq!(setting.step(SOON), Action::None);
+    setting.uses(2, PINNED);
+    assert_eq!(setting.step(SOON), Action::Configure(ids(&[1, 2, 3])));
+}
+
+#[test]
+fn nodes_that_never_say_how_far_they_are_hold_nothing_up_for_ever() {
+    let mut setting = Setting::new(2, 1);
+    setting.step(SOON);
+    setting.step(LATE);
+    assert_eq!(
+        (setting.standing(1), setting.standing(2)),
+        (Standing::Failed, Standing::Pulling)
     );
 }
 
@@ -260,11 +292,11 @@ fn it_is_given_up_when_somebody_wants_it_but_not_once_it_is_configured() {
     assert_eq!(setting.step(SOON), Action::Unset(ids(&[1])));
 
     let mut setting = Setting::to_the_first(1, 1);
-    setting.uses(1, EXACT);
-    setting.step(SOON);
+    setting.uses(1, PINNED);
     setting.step(SOON);
     assert_eq!(setting.progress.phase, Phase::Finishing);
     setting.abort = Some("alice");
+    setting.step(SOON);
     setting.step(SOON);
     assert_eq!(setting.progress.phase, Phase::Done);
 }
@@ -274,7 +306,7 @@ fn fence_is_restarted_where_that_is_wanted_and_has_to_come_back() {
     let mut setting = Setting::to_the_first(1, 1);
     setting.job.rollout.as_mut().unwrap().restart = true;
     let first = Uuid::from_u128(1);
-    setting.uses(1, EXACT);
+    setting.uses(1, PINNED);
     assert_eq!(setting.step(SOON), Action::Restart(first));
     setting.progress.nodes.get_mut(&first).unwrap().restart = Some(7);
     setting.view.get_mut(&first).unwrap().answered = Some((6, String::new()));

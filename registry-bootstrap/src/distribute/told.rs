@@ -16,8 +16,10 @@ pub const MAX_NAMES: usize = 8;
 /// The most lines of a log, and characters of a line or of any other text.
 pub const MAX_LINES: usize = 20;
 pub const MAX_TEXT: usize = 300;
+/// How much more or less room on a disk is worth telling, in bytes.
+const SEEN: u64 = 64 << 20;
 /// The most jobs that are told of at once.
-pub const MAX_PULLS: usize = 32;
+pub const MAX_PULLS: usize = 16;
 
 /// How far a node is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -146,11 +148,6 @@ pub fn key(node: Uuid) -> String {
     format!("{}images", cluster::nodes::report::state_prefix(node))
 }
 
-/// Where a node says which images it has.
-pub fn stock_key(node: Uuid) -> String {
-    format!("{}stock", cluster::nodes::report::state_prefix(node))
-}
-
 /// A text as it is told: not longer than that, and in one line.
 pub fn short(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -185,15 +182,11 @@ impl Stock {
 
     /// Whether it says the same, whenever it was said; of the disk only changes that somebody would see.
     pub fn says_the_same(&self, other: &Stock) -> bool {
-        let told = |stock: &Stock| Stock {
-            at: Timestamp::UNIX_EPOCH,
-            disk: stock.disk.map(|disk| Disk {
-                free: disk.free >> 26,
-                ..disk
-            }),
-            ..stock.clone()
+        let disk = match (self.disk, other.disk) {
+            (Some(one), Some(other)) => one.size == other.size && one.free.abs_diff(other.free) < SEEN,
+            (one, other) => one == other,
         };
-        told(self) == told(other)
+        disk && (&self.problem, &self.images, self.more) == (&other.problem, &other.images, other.more)
     }
 }
 

@@ -65,12 +65,12 @@ impl Wishes {
             return;
         }
         // A name that is in use is another image's until the rollout is at its end.
-        let has_name = job.rollout.is_none() || progress.phase == Phase::Naming || progress.phase == Phase::Finishing;
+        let has_name = job.rollout.is_none() || progress.phase == Phase::Naming;
         self.pulls.push(Pull {
             job: job.id,
             exact: job.image.exact.clone(),
             name: if has_name {
-                job.image.name.clone()
+                job.image.tag().to_owned()
             } else {
                 String::new()
             },

@@ -56,7 +56,7 @@ fn pull(cluster: &Cluster, name: &str, size: usize, wave: usize) -> Result<(f64,
     let core = &cluster.core;
     let name = cluster.publish(
         name,
-        &format!("RUN dd if=/dev/urandom of=/random bs=1M count={size} 2>/dev/null"),
+        &format!("LABEL run={name}\nRUN dd if=/dev/urandom of=/random bs=1M count={size} 2>/dev/null"),
     );
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {

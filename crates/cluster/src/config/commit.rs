@@ -96,7 +96,7 @@ impl Config {
         }
         let changes: Vec<OfLayer> = changes.into_iter().collect();
         let mut txn = match changes.is_empty() {
-            true => Txn::new(),
+            true => Txn::new().when(HEAD, layers.revision),
             false => self.transaction(&layers, &changes, author).await?,
         };
         txn.compares.extend(also.compares.iter().cloned());

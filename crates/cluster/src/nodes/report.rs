@@ -26,6 +26,8 @@ use crate::store::{Changes, Event, Page, Result, Revision, Store, Watch};
 
 /// Where the states of nodes are.
 pub const STATE: &str = "state/";
+/// Where it is said which images nodes have.
+pub const STOCK: &str = "stock/";
 /// How long a node that says nothing more is held for alive.
 pub const ALIVE_FOR: Duration = Duration::from_secs(10);
 /// How often a node says that it is alive.
@@ -41,6 +43,11 @@ pub fn alive_key(id: Uuid) -> String {
 /// The key of a node's report.
 pub fn report_key(id: Uuid) -> String {
     format!("{}report", state_prefix(id))
+}
+
+/// The key under which a node says which images it has: apart from what is read of all nodes at once, since it is large.
+pub fn stock_key(id: Uuid) -> String {
+    format!("{STOCK}{id}")
 }
 
 /// The keys of all that a node says of itself start with this.

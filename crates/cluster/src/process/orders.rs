@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Process;
 use crate::nodes::report::report_key;
-use crate::store::{Entry, Error, Outcome, Result, Store, Txn};
+use crate::store::{Compare, Entry, Error, Outcome, Result, Store, Txn};
 
 /// Where orders are.
 const WANTED: &str = "wanted/";
@@ -87,6 +87,18 @@ pub fn read_orders(entries: &[Entry]) -> BTreeMap<Process, Order> {
     entries.iter().filter_map(read).collect()
 }
 
+/// An order to be given.
+#[derive(Clone, Copy, Debug)]
+pub struct NewOrder<'a> {
+    pub process: Process,
+    /// What is to be done.
+    pub action: OrderAction,
+    /// How long the agent may take for it.
+    pub within: Duration,
+    /// Who gives it.
+    pub by: &'a str,
+}
+
 /// Give a node an order; its number.
 pub async fn give(
     store: &dyn Store,
@@ -96,6 +108,32 @@ pub async fn give(
     within: Duration,
     by: &str,
 ) -> Result<u64> {
+    let order = NewOrder {
+        process,
+        action,
+        within,
+        by,
+    };
+    let given = give_if(store, node, &order, &[]).await?;
+    given.ok_or_else(|| Error::Busy {
+        place: orders_prefix(node),
+        seconds: 0,
+    })
+}
+
+/// The same, as long as all of this is so; `None` where it is not.
+pub async fn give_if(
+    store: &dyn Store,
+    node: Uuid,
+    order: &NewOrder<'_>,
+    only_when: &[Compare],
+) -> Result<Option<u64>> {
+    let NewOrder {
+        process,
+        action,
+        within,
+        by,
+    } = *order;
     let (key, begun) = (format!("{}{process}", orders_prefix(node)), Instant::now());
     for _ in 0..TRIES {
         let present = store.get(&key).await?;
@@ -119,13 +157,27 @@ pub async fn give(
             source: Box::new(source),
         })?;
         let revision = present.map_or(0, |entry| entry.revision);
-        match store.txn(Txn::new().when(&key, revision).put(&key, value)).await? {
-            Outcome::Done(_) => return Ok(order.number),
+        let mut txn = Txn::new().when(&key, revision).put(&key, value);
+        txn.compares.extend_from_slice(only_when);
+        match store.txn(txn).await? {
+            Outcome::Done(_) => return Ok(Some(order.number)),
+            Outcome::Stale if !holds(store, only_when).await? => return Ok(None),
             Outcome::Stale => {}
         }
     }
     let seconds = begun.elapsed().as_secs();
     Err(Error::Busy { place: key, seconds })
+}
+
+/// Whether all of this is so now.
+async fn holds(store: &dyn Store, all: &[Compare]) -> Result<bool> {
+    for compare in all {
+        let present = store.get(&compare.key).await?;
+        if present.map_or(0, |entry| entry.revision) != compare.revision {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The number of the last order that the node has answered, as it says: a store that was restored, or a node that came

@@ -6,7 +6,7 @@
 use cluster::config::Name;
 use cluster::identity::{Fingerprint, Subject};
 use cluster::nodes::Record;
-use cluster::nodes::report::{alive_key, report_key};
+use cluster::nodes::report::{STOCK, alive_key, report_key, stock_key};
 use cluster::pairing::Administrator;
 use cluster::process::orders_prefix;
 use cluster::store::etcd::gateway::{Grant, Guest, Guests, Keys, Right, Rights};
@@ -44,10 +44,10 @@ fn root() -> Guest {
 pub fn of_node(record: &Record) -> Option<Guest> {
     let key: Fingerprint = record.fingerprint.parse().ok()?;
     let id = record.id;
-    let reads = ["config/", "node/", "realm/", "state/"].map(str::to_owned);
+    let reads = ["config/", "node/", "realm/", "state/", STOCK].map(str::to_owned);
     let reads = reads.into_iter().chain([orders_prefix(id)]).map(Keys::Prefix);
     // Key by key, for a node that writes without end is everybody's matter.
-    let writes = [alive_key(id), report_key(id), told::key(id), told::stock_key(id)].map(Keys::One);
+    let writes = [alive_key(id), report_key(id), told::key(id), stock_key(id)].map(Keys::One);
     let grant = |right| move |keys| Grant { keys, right };
     let reads = reads.map(grant(Right::Read));
     let grants = reads.chain(writes.into_iter().map(grant(Right::Write))).collect();
@@ -107,7 +107,7 @@ mod tests {
         record.fingerprint = Fingerprint::of(b"key").to_string();
         let guest = of_node(&record).unwrap();
         let may = |right, key: &str| guest.rights.cover(right, key.as_bytes(), &[]);
-        for key in ["alive", "report", "images", "stock"] {
+        for key in ["alive", "report", "images"] {
             assert!(may(Right::Write, &format!("state/{}/{key}", record.id)), "{key}");
         }
         for key in [

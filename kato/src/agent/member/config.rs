@@ -30,7 +30,7 @@ pub async fn follow(member: &Member) {
                 *known = Some(location.clone());
                 is_news
             });
-            let policy = images::policy(&current.fence);
+            let policy = Some(images::policy(&current.fence));
             member.images.send_if_modified(|known| {
                 let is_news = *known != policy;
                 *known = policy;

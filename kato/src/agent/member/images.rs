@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use cluster::config::FenceConfig;
-use cluster::nodes::{NodeFile, Role};
+use cluster::nodes::{NodeFile, Role, report};
 use cluster::store::{Entry, Error, Result, Txn};
 use registry_bootstrap::distribute::node::{Node, Parts, Policy};
 use registry_bootstrap::distribute::told::{self, Stock, Told};
@@ -53,10 +53,13 @@ async fn see_to_them(member: &Member, file: &NodeFile) {
         accounts: member.paths.docker_accounts(),
         memory: member.paths.kato_lib().join("images.json"),
     };
-    let node = Node::new(parts, wishes, member.images.subscribe());
+    // Nothing is removed before it is known what is wished.
+    let (kept, policy) = watch::channel(None);
+    let node = Node::new(parts, wishes, policy);
     let (entries, mut read) = watch::channel(None);
+    let (heard, hears) = watch::channel(false);
     let key = wish::key(file.id);
-    let (told_key, stock_key) = (told::key(file.id), told::stock_key(file.id));
+    let (told_key, stock_key) = (told::key(file.id), report::stock_key(file.id));
     let hear = async {
         while read.changed().await.is_ok() {
             let now = of_entries(read.borrow_and_update().as_deref().unwrap_or_default());
@@ -65,12 +68,24 @@ async fn see_to_them(member: &Member, file: &NodeFile) {
                 *known = now;
                 is_news
             });
+            heard.send_replace(true);
+        }
+    };
+    let keep = async {
+        let mut policies = member.images.subscribe();
+        let mut hears = hears;
+        while hears.wait_for(|heard| *heard).await.is_ok() {
+            kept.send_replace(policies.borrow_and_update().clone());
+            if policies.changed().await.is_err() {
+                return;
+            }
         }
     };
     let what = "read what is wished of this node's images";
     tokio::join!(
         follow(member.store.as_ref(), &key, what, &entries),
         hear,
+        keep,
         node.run(&said, &counted),
         tell(member, &told_key, &mut told),
         tell(member, &stock_key, &mut stock),

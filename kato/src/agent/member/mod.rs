@@ -62,8 +62,8 @@ pub struct Member {
     registry: watch::Sender<Option<String>>,
     /// Why this node cannot use it; "" where it can.
     registry_problem: watch::Sender<String>,
-    /// Which images are kept.
-    images: watch::Sender<Policy>,
+    /// Which images are kept, once that was read.
+    images: watch::Sender<Option<Policy>>,
 }
 
 impl Member {
@@ -81,7 +81,7 @@ impl Member {
             record_seen: watch::Sender::new(()),
             registry: watch::Sender::new(None),
             registry_problem: watch::Sender::new(String::new()),
-            images: watch::Sender::new(Policy::default()),
+            images: watch::Sender::new(None),
         }
     }
 

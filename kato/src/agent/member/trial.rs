@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use registry_bootstrap::distribute::job::Check;
 use registry_bootstrap::distribute::node::{Fence, NotPassed};
-use registry_bootstrap::distribute::told::{InUse, MAX_LINES};
+use registry_bootstrap::distribute::told::{InUse, MAX_LINES, MAX_NAMES, short};
 use registry_bootstrap::distribute::wish::Trial;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -32,6 +32,8 @@ const CHECK: Duration = Duration::from_secs(10);
 const READ: Duration = Duration::from_secs(2);
 /// How much of that is kept, in bytes: the end of it.
 const MOST_LOG: usize = 64 * 1024;
+/// The longest that is waited until it passes.
+const MOST: Duration = Duration::from_secs(3600);
 /// After how long without anybody the container goes by itself, whatever becomes of this node's agent.
 const GRACE: Duration = Duration::from_secs(3600);
 
@@ -85,7 +87,7 @@ impl OwnFence {
     /// Wait until it passes; why it does not.
     async fn passes(&self, trial: &Trial, handle: &str) -> std::result::Result<(), String> {
         let begun = Instant::now();
-        let deadline = begun + Duration::from_secs(trial.ready_within);
+        let deadline = begun + Duration::from_secs(trial.ready_within).min(MOST);
         let mut last = String::new();
         loop {
             let container = match self.fence.container(handle).await {
@@ -196,10 +198,10 @@ impl Fence for OwnFence {
         let (status, _) = ask_fence(&self.fence).await;
         let image = status?.image;
         Some(InUse {
-            configured: image.configured,
+            configured: image.configured.iter().take(MAX_NAMES).cloned().collect(),
             name: image.in_use,
             id: image.id,
-            problem: image.problem,
+            problem: short(&image.problem),
         })
     }
 

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use cluster::leader::LEADER;
 use cluster::store::Store;
 use registry_bootstrap::distribute::eyes::Eyes;
-use registry_bootstrap::distribute::job::{self, IMAGES, Job, Known, OfNode, Phase, Progress, Standing};
+use registry_bootstrap::distribute::job::{self, Job, Known, OfNode, Phase, Progress, Standing};
 use registry_bootstrap::distribute::pull::View;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
@@ -20,8 +20,9 @@ use crate::commands::cloud::{self, Cloud};
 use crate::error::{Error, Result};
 use crate::ui::Lines;
 
-/// How often is looked though nothing changed.
-const ROUND: Duration = Duration::from_secs(1);
+/// How often is looked though no node said anything, and how long more is waited for after something.
+const ROUND: Duration = Duration::from_millis(500);
+const GATHER: Duration = Duration::from_millis(100);
 /// How soon a store that failed is asked again, and for how long.
 const AGAIN: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,37 +42,37 @@ pub struct Shown {
 /// Wait for the end of a job.
 pub async fn until_over(context: &Context, cloud: &Cloud, id: Uuid) -> Result<Known> {
     let lines = context.ui.lines();
-    let mut since = Instant::now();
+    let mut heard = Instant::now();
     loop {
-        match follow(cloud.store.as_ref(), id, &lines).await {
+        match follow(cloud.store.as_ref(), id, &lines, &mut heard).await {
             Ok(Some(known)) => return Ok(known),
             Ok(None) => {
                 let message = "nobody carries it on: no agent of a node with the config store leads";
                 return Err(Error::unreachable(message).hint("kato status; kato image rollout status"));
             }
-            Err(error) if !error.is_retryable() && !error.needs_new_range() || since.elapsed() > PATIENCE => {
+            Err(error) if !error.is_retryable() && !error.needs_new_range() || heard.elapsed() > PATIENCE => {
                 let what = "it cannot be followed any more, and goes on without that".to_owned();
                 return Err(cloud::store(error, what));
             }
             Err(_) => sleep(AGAIN).await,
         }
-        if since.elapsed() > PATIENCE {
-            since = Instant::now();
-        }
     }
 }
 
-/// Follow it until it is over or the store fails; `None` where nobody leads.
-async fn follow(store: &dyn Store, id: Uuid, lines: &Lines) -> cluster::store::Result<Option<Known>> {
+/// Follow it until it is over or the store fails; `None` where nobody leads. `heard` is when the store answered last.
+async fn follow(
+    store: &dyn Store,
+    id: Uuid,
+    lines: &Lines,
+    heard: &mut Instant,
+) -> cluster::store::Result<Option<Known>> {
     let mut eyes = Eyes::open(store).await?;
-    let mut jobs = store
-        .watch(IMAGES, store.range(IMAGES, cluster::store::Page::ALL).await?.revision)
-        .await?;
     let mut led = Instant::now();
     loop {
         let Some(known) = job::find(store, id).await? else {
             return Err(cluster::store::Error::Closed);
         };
+        *heard = Instant::now();
         if known.progress.is_over() {
             return Ok(Some(known));
         }
@@ -81,14 +82,7 @@ async fn follow(store: &dyn Store, id: Uuid, lines: &Lines) -> cluster::store::R
         } else if led.elapsed() > UNLED {
             return Ok(None);
         }
-        let news = async {
-            tokio::select! {
-                changed = jobs.next() => changed.map(drop),
-                seen = eyes.wait() => seen,
-            }
-        };
-        timeout(ROUND, news).await.unwrap_or(Ok(()))?;
-        sleep(Duration::from_millis(100)).await;
+        timeout(ROUND, eyes.wait(GATHER)).await.unwrap_or(Ok(()))?;
         eyes.take_up();
     }
 }
@@ -122,7 +116,7 @@ fn headline(job: &Job, progress: &Progress) -> String {
             let taken = progress.nodes.values().filter(|of| of.taken).count();
             format!("{name}: {taken} of {all} nodes use it")
         }
-        Phase::Naming | Phase::Finishing => format!("{name}: it is configured for all"),
+        Phase::Finishing | Phase::Naming => format!("{name}: it is configured for all"),
         Phase::PuttingBack => format!("{name}: everything is put back"),
         Phase::Done | Phase::Failed => name.clone(),
     }

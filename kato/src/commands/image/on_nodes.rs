@@ -1,8 +1,8 @@
 //! `kato image list --nodes`: which images nodes have, who uses them, and how full their disks are.
 
 use bytesize::ByteSize;
-use cluster::nodes::Role;
-use registry_bootstrap::distribute::told::{self, Disk, Image, Stock};
+use cluster::nodes::{Role, report};
+use registry_bootstrap::distribute::told::{Disk, Image, Stock};
 use serde::Serialize;
 
 use crate::commands::Context;
@@ -62,7 +62,7 @@ pub async fn run(context: &Context, which: &NodeArgs, format: FormatArgs) -> Res
 }
 
 async fn of(cloud: &Cloud, seen: &Seen) -> Result<Shown> {
-    let entry = cloud.store.get(&told::stock_key(seen.record.id)).await;
+    let entry = cloud.store.get(&report::stock_key(seen.record.id)).await;
     let entry = entry.map_err(|error| cloud::store(error, "the nodes' images could not be read".to_owned()))?;
     let told: Option<Stock> = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
     let problem = match &told {

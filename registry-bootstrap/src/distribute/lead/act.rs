@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use cluster::config::{self, Author, Config, KeyPath, Name, Scope, Swap, Swapped, Target};
 use cluster::leader::Lead;
+use cluster::nodes::record::by_id_key;
 use cluster::process::{self, OrderAction, Process};
 use cluster::store::{Error, Outcome, Result, Store, Txn};
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -19,11 +21,9 @@ use crate::chain;
 
 /// Where the image is configured.
 const IMAGE: &str = "fence/docker/image";
-/// How long fence may take to be restarted on a node.
-const RESTART: Duration = Duration::from_secs(120);
-/// For how long, and how many, jobs that ended are remembered.
+/// For how long, and how many of each kind, jobs that ended are remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
-const MOST_REMEMBERED: usize = 20;
+const MOST_REMEMBERED: usize = 5;
 
 /// Who takes steps: the leader.
 pub(super) struct Actor {
@@ -38,7 +38,7 @@ impl Actor {
         let mut next = known.progress.clone();
         let action = match &known.job.rollout {
             None => {
-                step_of_pull(known, &mut next, view);
+                step_of_pull(known, &mut next, view, since);
                 Action::None
             }
             Some(rollout) => rollout::step(&known.job, rollout, &mut next, view, known.abort.as_deref(), since),
@@ -86,12 +86,23 @@ impl Actor {
         match action {
             Action::None => Ok(Performed::Write(next)),
             Action::Restart(node) => {
-                let (fence, restart) = (Process::Fence, OrderAction::Restart);
-                let number = process::give(self.store.as_ref(), node, fence, restart, RESTART, &job.by).await?;
+                let order = process::NewOrder {
+                    process: Process::Fence,
+                    action: OrderAction::Restart,
+                    within: rollout::RESTART,
+                    by: &job.by,
+                };
+                let fenced = self.lead.fenced(Txn::new()).compares;
+                let Some(number) = process::give_if(self.store.as_ref(), node, &order, &fenced).await? else {
+                    return Err(self.lead.lost());
+                };
                 next.nodes.entry(node).or_default().restart = Some(number);
                 Ok(Performed::Write(next))
             }
-            Action::Set(nodes) => self.swap(known, next, self.set(job, &nodes)).await,
+            Action::Set(nodes) => {
+                let swaps = self.set(job, &nodes).await?;
+                self.swap(known, next, swaps).await
+            }
             Action::Unset(nodes) => {
                 let swaps = self.unset(job, &nodes).await?;
                 self.swap(known, next, swaps).await
@@ -104,26 +115,40 @@ impl Actor {
         }
     }
 
-    fn set(&self, job: &Job, nodes: &[Uuid]) -> Vec<Swap> {
-        let named = job.nodes.iter().filter(|node| nodes.contains(&node.id));
-        named
-            .map(|node| of_node(&node.name, None, Some(json!(job.image.exact))))
-            .collect()
+    /// By the names that the nodes have now. One that is none any more has nothing to set.
+    async fn set(&self, job: &Job, nodes: &[Uuid]) -> Result<Vec<Swap>> {
+        let value = json!(job.image.pinned());
+        let names = self.names(nodes).await?;
+        Ok(names
+            .iter()
+            .map(|name| of_node(name, None, Some(value.clone())))
+            .collect())
     }
 
-    /// What was set and is still there: what somebody changed since is theirs.
+    /// What was set and is still there, by the names of then and of now: what somebody changed since is theirs.
     async fn unset(&self, job: &Job, nodes: &[Uuid]) -> Result<Vec<Swap>> {
         let layers = self.config().layers().await.map_err(of_config)?;
-        let exact = json!(job.image.exact);
+        let value = json!(job.image.pinned());
         let address = KeyPath::parse(IMAGE).unwrap_or_default();
-        let is_ours = |name: &Name| layers.own(&Scope::Node(name.clone())).leaf(&address) == Some(&exact);
-        let named = job
-            .nodes
-            .iter()
-            .filter(|node| nodes.contains(&node.id) && is_ours(&node.name));
-        Ok(named
-            .map(|node| of_node(&node.name, Some(exact.clone()), None))
-            .collect())
+        let is_ours = |name: &Name| layers.own(&Scope::Node(name.clone())).leaf(&address) == Some(&value);
+        let then = job.nodes.iter().filter(|node| nodes.contains(&node.id));
+        let mut names: Vec<Name> = then.map(|node| node.name.clone()).collect();
+        names.extend(self.names(nodes).await?);
+        names.sort_unstable();
+        names.dedup();
+        let ours = names.iter().filter(|name| is_ours(name));
+        Ok(ours.map(|name| of_node(name, Some(value.clone()), None)).collect())
+    }
+
+    /// What these nodes are called now.
+    async fn names(&self, nodes: &[Uuid]) -> Result<Vec<Name>> {
+        let mut names = Vec::new();
+        for id in nodes {
+            let entry = self.store.get(&by_id_key(*id)).await?;
+            let record = entry.and_then(|entry| serde_json::from_slice::<Named>(&entry.value).ok());
+            names.extend(record.map(|record| record.name));
+        }
+        Ok(names)
     }
 
     /// Change the configuration and write the progress with it. What is refused ends the rollout.
@@ -136,6 +161,10 @@ impl Actor {
         let reason = match self.config().swap(&swaps, &also, &author).await {
             Ok(Swapped::Done(_)) => return Ok(Performed::Written(next)),
             Ok(Swapped::Stale) => return Ok(Performed::Nothing),
+            // Too late to put anything back: it is looked anew at what is still there of it.
+            Ok(Swapped::Other(..)) if matches!(known.progress.phase, Phase::Finishing | Phase::PuttingBack) => {
+                return Ok(Performed::Nothing);
+            }
             Ok(Swapped::Other(target, _)) => format!("{target} was changed meanwhile by somebody else"),
             Err(config::Error::Store { source, .. }) => return Err(source),
             Err(error) => short(&chain(&error)),
@@ -149,13 +178,16 @@ impl Actor {
     /// Forget jobs that ended long ago.
     pub(super) async fn forget_old(&self) -> Result<()> {
         let now = Timestamp::now();
-        let known = job::all(self.store.as_ref()).await?;
-        let too_many = known.len().saturating_sub(MOST_REMEMBERED);
-        let old = known.iter().enumerate().filter(|(at, known)| {
-            let ended = known.progress.ended;
-            ended.is_some_and(|ended| *at < too_many || now.duration_since(ended) > REMEMBERED)
-        });
-        for (_, known) in old {
+        let mut known = job::all(self.store.as_ref()).await?;
+        known.sort_by_key(|known| std::cmp::Reverse(known.progress.ended));
+        let mut kept = [0; 2];
+        for known in known {
+            let Some(ended) = known.progress.ended else { continue };
+            let kept = &mut kept[usize::from(known.job.rollout.is_some())];
+            *kept += 1;
+            if *kept <= MOST_REMEMBERED && now.duration_since(ended) <= REMEMBERED {
+                continue;
+            }
             let id = known.job.id;
             let txn = [JOBS, PROGRESS, ABORT]
                 .into_iter()
@@ -170,6 +202,12 @@ impl Actor {
     }
 }
 
+/// What of a node's record is its name.
+#[derive(Deserialize)]
+struct Named {
+    name: Name,
+}
+
 /// What came of an action.
 enum Performed {
     /// The progress is to be written.
@@ -179,21 +217,29 @@ enum Performed {
     Nothing,
 }
 
-fn step_of_pull(known: &Known, next: &mut Progress, view: &View) {
+fn step_of_pull(known: &Known, next: &mut Progress, view: &View, since: Duration) {
     if let Some(by) = &known.abort {
         next.phase = Phase::Failed;
         next.failure = Some(Failure::new("", "abort", format!("{by} wanted it given up")));
-    } else if pull::step(&known.job, next, view) {
+    } else if pull::step(&known.job, next, view, since) {
         next.phase = Phase::Done;
     }
 }
 
-/// The image configured for all.
+/// The image configured for all, in place of the first one where there are fallbacks.
 fn configure(job: &Job, rollout: &Rollout) -> Swap {
+    let pinned = json!(job.image.pinned());
+    let to = match &rollout.from {
+        Some(Value::Array(names)) if names.len() > 1 => {
+            let rest = names.iter().skip(1).filter(|name| **name != pinned).cloned();
+            Value::Array(std::iter::once(pinned.clone()).chain(rest).collect())
+        }
+        _ => pinned,
+    };
     Swap {
         target: target(rollout.scope.clone()),
         from: rollout.from.clone(),
-        to: Some(json!(job.image.name)),
+        to: Some(to),
     }
 }
 

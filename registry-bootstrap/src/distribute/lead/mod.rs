@@ -101,8 +101,7 @@ impl Actor {
                 self.advance(known, &eyes.view, since).await?;
             }
             written.follow(self, &going).await?;
-            timeout(ROUND, eyes.wait()).await.unwrap_or(Ok(()))?;
-            sleep(GATHER).await;
+            timeout(ROUND, eyes.wait(GATHER)).await.unwrap_or(Ok(()))?;
             eyes.take_up();
         }
     }

@@ -1,6 +1,6 @@
 //! Keeps house: images that came by the cluster and that nobody uses any more are removed, by the policy.
 //!
-//! Never removed are images in use by any container, configured or wished ones, and foreign ones: those that neither fence used nor
+//! Nothing is removed while something is wished. Never removed are images in use by any container, configured ones, and foreign ones: those that neither fence used nor
 //! a job brought, and those that could not be had again since no registry has given them. How long an image is unused is
 //! counted while the agent runs, so that no clock that is set makes it old.
 
@@ -34,17 +34,23 @@ pub(super) fn read(memory: &Path) -> BTreeMap<String, u64> {
 
 /// Whether fence is to make containers of it, by any of its names.
 pub(super) fn is_configured(policy: &Policy, image: &Image) -> bool {
-    let plain = |name: &str| name.parse::<engine::ImageName>().ok().map(|name| name.to_string());
     let own: Vec<String> = image
         .tags
         .iter()
         .chain(&image.digests)
-        .filter_map(|name| plain(name))
+        .filter_map(|name| decisive(name))
         .collect();
-    let names = policy.configured.iter();
-    names
-        .filter_map(|name| plain(name))
-        .any(|name| own.contains(&name) || name == image.id.0)
+    let is_own = |name: &String| *name == image.id.0 || decisive(name).is_some_and(|name| own.contains(&name));
+    policy.configured.iter().any(is_own)
+}
+
+/// What of a name decides which image it is: the digest where it has one, else the tag.
+pub(super) fn decisive(name: &str) -> Option<String> {
+    let name: engine::ImageName = name.parse().ok()?;
+    Some(match name.digest() {
+        Some(digest) => format!("{}@{digest}", name.repository()),
+        None => name.to_string(),
+    })
 }
 
 /// Whether a registry gave it or has it.
@@ -73,35 +79,47 @@ impl Node {
     }
 
     async fn clean(&self, passed: Duration) -> engine::Result<()> {
+        let Some(policy) = self.policy_at_rest() else {
+            return Ok(());
+        };
         let images = self.parts.engine.images().await?;
         let containers = self.parts.engine.list(&Labels::new()).await?;
         let used: HashSet<&str> = containers.iter().map(|container| container.image.0.as_str()).collect();
-        let fence = self.parts.fence.in_use().await;
-        let policy = self.policy.borrow().clone();
         // What it may be about to use is not known while it does not say.
-        let Some(fence) = fence else { return Ok(()) };
-        let wished: Vec<String> = self
-            .wishes
-            .borrow()
-            .pulls
-            .iter()
-            .map(|pull| pull.exact.clone())
-            .collect();
-        let is_wished = |image: &Image| image.digests.iter().any(|digest| wished.contains(digest));
+        let Some(fence) = self.parts.fence.in_use().await else {
+            return Ok(());
+        };
+        let also = Policy {
+            configured: fence.configured.clone(),
+            ..Policy::default()
+        };
         let is_used = |image: &Image| {
             used.contains(image.id.0.as_str())
                 || fence.id == image.id.0
                 || is_configured(&policy, image)
-                || is_wished(image)
+                || is_configured(&also, image)
         };
         let candidates = self.candidates(&images, &is_used, passed);
         self.remember();
         let host = self.parts.engine.host().await?;
         let pressure = disk(Path::new(&host.data_dir)).map(|disk| Pressure::of(&disk, policy.disk_percent));
         for image in to_remove(&candidates, &policy, pressure.unwrap_or_default()) {
+            // Much may have changed while the one before was removed.
+            let now = self.parts.fence.in_use().await;
+            let is_same = now.as_ref() == Some(&fence) && self.policy_at_rest().as_ref() == Some(&policy);
+            if !is_same {
+                break;
+            }
             self.remove(image).await;
         }
         Ok(())
+    }
+
+    /// The policy, where it is known and nothing is wished: while an image is brought or rolled out, the one before may be gone
+    /// back to.
+    fn policy_at_rest(&self) -> Option<Policy> {
+        let is_at_rest = self.wishes.borrow().is_empty();
+        self.policy.borrow().clone().filter(|_| is_at_rest)
     }
 
     /// Those that nobody uses, with how long that is so.

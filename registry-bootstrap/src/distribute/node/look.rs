@@ -100,7 +100,7 @@ impl Node {
             *users.entry(container.image.0).or_default() += 1;
         }
         let fence = self.parts.fence.in_use().await;
-        let policy = self.policy.borrow().clone();
+        let policy = self.policy.borrow().clone().unwrap_or_default();
         let all = self.parts.engine.images().await?.into_iter().map(|image| {
             let known = self.state().known.contains_key(&image.id.0);
             let used = fence.as_ref().is_some_and(|fence| fence.id == image.id.0);

@@ -71,7 +71,7 @@ pub struct Parts {
 pub struct Node {
     parts: Parts,
     wishes: watch::Receiver<Wishes>,
-    policy: watch::Receiver<Policy>,
+    policy: watch::Receiver<Option<Policy>>,
     state: Mutex<State>,
     /// Raised when there is something to say.
     stirred: Notify,
@@ -88,8 +88,8 @@ struct State {
 }
 
 impl Node {
-    /// With nothing done yet.
-    pub fn new(parts: Parts, wishes: watch::Receiver<Wishes>, policy: watch::Receiver<Policy>) -> Self {
+    /// With nothing done yet. While there is no policy, no image is removed: what is configured or wished is not known.
+    pub fn new(parts: Parts, wishes: watch::Receiver<Wishes>, policy: watch::Receiver<Option<Policy>>) -> Self {
         let state = State {
             known: house::read(&parts.memory),
             ..State::default()

@@ -161,7 +161,7 @@ impl Node {
 
     /// Whether the image has the name that was wished.
     async fn named(&self, pull: &Pull, image: &Image) -> bool {
-        if pull.name.is_empty() {
+        if pull.name.is_empty() || self.is_anothers(pull, image).await {
             return false;
         }
         let tagged = self.parts.engine.tag(&image.id.0, &pull.name).await;
@@ -169,6 +169,23 @@ impl Node {
             warn!(name = pull.name, error = chain(error), "could not name an image");
         }
         tagged.is_ok()
+    }
+
+    /// Whether the name is configured and is another image's here: whoever looks it up next would get this one untried.
+    async fn is_anothers(&self, pull: &Pull, image: &Image) -> bool {
+        let policy = self.policy.borrow().clone().unwrap_or_default();
+        if !policy.configured.contains(&pull.name) {
+            return false;
+        }
+        let present = self.parts.engine.image(&pull.name).await;
+        let is_anothers = present.is_ok_and(|present| present.id != image.id);
+        if is_anothers {
+            info!(
+                name = pull.name,
+                "the name is configured and stays with the image that it has"
+            );
+        }
+        is_anothers
     }
 
     fn tell_pull(&self, job: Uuid, change: impl FnOnce(&mut told::Pull)) {

@@ -64,7 +64,7 @@ struct Setting {
     engine: Fake,
     fence: Arc<Pretend>,
     wishes: watch::Sender<Wishes>,
-    policy: watch::Sender<Policy>,
+    policy: watch::Sender<Option<Policy>>,
     told: watch::Receiver<Told>,
     stock: watch::Receiver<Stock>,
     task: JoinHandle<()>,
@@ -79,11 +79,11 @@ impl Setting {
     fn with(engine: Fake, memory: tempfile::TempDir) -> Self {
         let fence = Arc::new(Pretend::default());
         let (wishes, wished) = watch::channel(Wishes::default());
-        let (policy, policies) = watch::channel(Policy {
+        let (policy, policies) = watch::channel(Some(Policy {
             keep: 3,
             disk_percent: 100,
             ..Policy::default()
-        });
+        }));
         let (said, told) = watch::channel(Told::default());
         let (counted, stock) = watch::channel(Stock::default());
         let parts = Parts {
@@ -221,7 +221,7 @@ async fn a_trial_is_told_with_the_end_of_its_log_and_cleared_away() {
     assert_eq!((told.job, told.problem.as_str()), (Uuid::from_u128(2), "it ended"));
     assert_eq!(
         (told.log.len(), told.log.last().map(String::as_str)),
-        (super::super::told::MAX_LINES, Some("99"))
+        (told::MAX_LINES, Some("99"))
     );
     // One that hangs is given up with its wish.
     setting.fence.hangs.store(true, Ordering::Relaxed);
@@ -252,12 +252,13 @@ async fn what_came_by_the_cluster_goes_when_nobody_uses_it_and_all_else_stays() 
     setting.engine.pull(&fallback, None, progress).await.unwrap();
     let id = setting.engine.image(&fallback).await.unwrap().id.0;
     *setting.fence.in_use.lock().unwrap() = InUse { id, ..InUse::default() };
-    setting.policy.send_replace(Policy {
+    let policy = Policy {
         configured: vec!["first:1".to_owned(), fallback.clone()],
         keep: 0,
         min_age: Duration::from_secs(150),
         disk_percent: 100,
-    });
+    };
+    setting.policy.send_replace(Some(policy.clone()));
     // While it is wished it stays.
     sleep(Duration::from_secs(600)).await;
     assert!(setting.has(EXACT).await);
@@ -275,7 +276,12 @@ async fn what_came_by_the_cluster_goes_when_nobody_uses_it_and_all_else_stays() 
     setting.engine.remove(&container).await.unwrap();
     sleep(Duration::from_secs(70)).await;
     assert!(setting.has(EXACT).await, "it is not unused for long");
-    sleep(Duration::from_secs(200)).await;
+    // While it is not known what is configured nothing goes.
+    setting.policy.send_replace(None);
+    sleep(Duration::from_secs(600)).await;
+    assert!(setting.has(EXACT).await);
+    setting.policy.send_replace(Some(policy));
+    sleep(Duration::from_secs(400)).await;
     assert!(!setting.has(EXACT).await);
     assert!(setting.has(&other).await && setting.has(&fallback).await);
 }
@@ -294,4 +300,20 @@ async fn how_long_an_image_is_unused_is_remembered_by_the_next_agent() {
         "{known:?}"
     );
     assert_eq!(house::read(std::path::Path::new("/nowhere")), BTreeMap::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_does_not_move_a_name_that_is_configured() {
+    let mut setting = Setting::new();
+    publish(&setting.engine, EXACT);
+    let before = setting.engine.add_image(NAME);
+    setting.policy.send_replace(Some(Policy {
+        configured: vec![NAME.to_owned()],
+        disk_percent: 100,
+        ..Policy::default()
+    }));
+    let job = setting.wish(NAME);
+    setting.says(|told| state(told, job) == PullState::Here).await;
+    assert_eq!(setting.engine.image(NAME).await.unwrap().id, before.id);
+    assert!(setting.has(EXACT).await);
 }

@@ -20,7 +20,7 @@ pub use self::error::{Error, Result};
 use self::naming::meant;
 pub use self::naming::{check_name, find_among};
 use super::record::{BY_ID, Record, by_id_key, by_key_key, by_name_key, default_realm};
-use super::report::state_prefix;
+use super::report::{state_prefix, stock_key};
 use crate::config::{self, Name};
 use crate::process::orders_prefix;
 use crate::realms::{Realm, realm_key};
@@ -158,6 +158,7 @@ impl Nodes {
                 .when(by_id_key(id), revision)
                 .delete(by_id_key(id))
                 .delete(by_name_key(&record.name))
+                .delete(stock_key(id))
                 .delete(config::member_key(&record.name));
             if !record.fingerprint.is_empty() {
                 txn = txn.delete(by_key_key(&record.fingerprint));

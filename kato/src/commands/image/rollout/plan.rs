@@ -135,7 +135,7 @@ fn steps(job: &Job, planned: &Planned) -> Vec<String> {
     if rollout.restart {
         steps.push("restart the process fence on each of them as it does".to_owned());
     }
-    steps.push(format!("configure it for {} as {}", rollout.scope, job.image.name));
+    steps.push(format!("configure it for {} as {}", rollout.scope, job.image.pinned()));
     if !dead.is_empty() {
         steps.push(format!("{} take it up when they are back", dead.join(", ")));
     }

@@ -71,14 +71,14 @@ pub async fn abort(context: &Context, args: &AbortArgs) -> Result<Exit> {
     show(context, args.format, &known)?;
     match known.progress.phase {
         Phase::Failed => Ok(Exit::Done),
-        _ => Err(Error::refused("it was configured for all already").hint("kato config rollback")),
+        _ => Err(Error::refused("it was configured for all already")
+            .hint("kato config history fence; kato config rollback REVISION")),
     }
 }
 
 async fn last(cloud: &Cloud) -> Result<Option<Known>> {
-    let all = job::all(cloud.store.as_ref()).await;
-    let all = all.map_err(|error| cloud::store(error, "the rollouts could not be read".to_owned()))?;
-    Ok(all.into_iter().rfind(|known| known.job.rollout.is_some()))
+    let last = job::last_rollout(cloud.store.as_ref()).await;
+    last.map_err(|error| cloud::store(error, "the rollouts could not be read".to_owned()))
 }
 
 /// Print how it is.
