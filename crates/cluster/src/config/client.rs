@@ -81,10 +81,11 @@ impl Config {
         self.schema
     }
 
-    /// All layers at one revision, with secrets where they may be read.
+    /// All layers, with secrets where they may be read. Their revision is that of what is not secret, which is read first: a change
+    /// that comes while secrets are read makes one that rests on these layers come too late.
     pub async fn layers(&self) -> Result<Layers> {
         let places: &[&str] = match self.with_secrets {
-            true => &[layers::SECRET, layers::CONFIG],
+            true => &[layers::CONFIG, layers::SECRET],
             false => &[layers::CONFIG],
         };
         let mut entries = Vec::new();

@@ -1,5 +1,8 @@
 //! The tree in a store: what is written together, what is recorded, what others see, and what is never shown.
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::json;
 
 use super::*;
@@ -171,18 +174,16 @@ async fn a_secret_is_kept_apart_and_shown_only_when_asked_for() {
     assert_eq!(store.range("secret/", Page::ALL).await.unwrap().entries, []);
 }
 
-/// A store that lets nobody read secrets.
-struct NoSecrets(MemoryStore);
+/// What happens before a range with this prefix is read.
+type Before = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = crate::store::Result<()>> + Send>> + Send + Sync>;
+
+/// A store where something happens before it is read.
+struct Read(MemoryStore, Before);
 
 #[async_trait::async_trait]
-impl Store for NoSecrets {
+impl Store for Read {
     async fn range(&self, prefix: &str, page: Page) -> crate::store::Result<crate::store::Range> {
-        if prefix.starts_with("secret/") {
-            return Err(crate::store::Error::NotGranted {
-                place: "here".into(),
-                source: "no".into(),
-            });
-        }
+        (self.1)(prefix.to_owned()).await?;
         self.0.range(prefix, page).await
     }
 
@@ -215,7 +216,15 @@ impl Store for NoSecrets {
 async fn a_node_that_may_not_read_secrets_reads_all_else() {
     let (store, admin) = new();
     set(&admin, "fence", "docker/image", json!("a:1")).await.unwrap();
-    let store: Arc<dyn Store> = Arc::new(NoSecrets(store));
+    let denied = |prefix: String| match prefix.starts_with("secret/") {
+        true => Err(crate::store::Error::NotGranted {
+            place: "here".into(),
+            source: "no".into(),
+        }),
+        false => Ok(()),
+    };
+    let denied: Before = Box::new(move |prefix| Box::pin(std::future::ready(denied(prefix))));
+    let store: Arc<dyn Store> = Arc::new(Read(store, denied));
     let image = target("fence", "docker/image");
     let node = Config::for_node(Arc::clone(&store), name("here"));
     assert_eq!(node.get(&image).await.unwrap(), Some(json!("a:1")));
@@ -228,6 +237,31 @@ async fn a_node_that_may_not_read_secrets_reads_all_else() {
     assert_eq!(more.get(&image).await.unwrap(), Some(json!("a:1")));
     assert!(more.get_with(&image, Secrets::Revealed).await.is_err());
     assert!(more.layers().await.is_err());
+}
+
+#[tokio::test]
+async fn a_change_that_comes_while_secrets_are_read_is_not_lost() {
+    let (store, other) = new();
+    let list = target("x", "password");
+    other.push(&list, json!("first"), &author()).await.unwrap();
+    let reads = Arc::new(AtomicUsize::new(0));
+    let between: Before = Box::new({
+        let list = list.clone();
+        move |_| {
+            let (other, list, reads) = (other.clone(), list.clone(), Arc::clone(&reads));
+            Box::pin(async move {
+                // Between the two that make one picture of the tree, the first time.
+                if reads.fetch_add(1, Ordering::Relaxed) == 1 {
+                    other.push(&list, json!("second"), &author()).await.unwrap();
+                }
+                Ok(())
+            })
+        }
+    });
+    let config = Config::new(Arc::new(Read(store, between)), name("here"));
+    config.push(&list, json!("third"), &author()).await.unwrap();
+    let all = config.get_with(&list, Secrets::Revealed).await.unwrap();
+    assert_eq!(all, Some(json!(["first", "second", "third"])));
 }
 
 #[tokio::test]
