@@ -73,7 +73,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let error = error.for_command(&plain(&args), root.as_deref());
             ui.say(error.report().trim_end());
-            ExitCode::from(error.kind().code())
+            ExitCode::from(error.code())
         }
     }
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use crate::ui::plain;
 
+pub use registry_bootstrap::Kind;
+
 /// The result of a command's step.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -38,39 +40,6 @@ impl Exit {
     }
 }
 
-/// What kind of failure it is; each has its exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It was tried and failed.
-    Failed,
-    /// The command was given wrongly.
-    Usage,
-    /// A check refused it; nothing was changed.
-    Refused,
-    /// What was named does not exist.
-    NotFound,
-    /// Somebody did not answer, or not in time.
-    Unreachable,
-    /// A part was done, the rest was not.
-    Partly,
-    /// It was tried and failed, where the code of [`Kind::Failed`] is an answer ([`Exit::Different`]).
-    NoAnswer,
-}
-
-impl Kind {
-    /// The code for the shell.
-    pub fn code(self) -> u8 {
-        match self {
-            Kind::Failed => 1,
-            Kind::Usage | Kind::NoAnswer => 2,
-            Kind::Refused => 3,
-            Kind::NotFound => 4,
-            Kind::Unreachable => 5,
-            Kind::Partly => 6,
-        }
-    }
-}
-
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -81,6 +50,8 @@ pub struct Error {
     detail: Vec<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     closed_stdout: bool,
+    /// The code of a failure is an answer of this command ([`Exit::Different`]).
+    answers: bool,
 }
 
 impl Error {
@@ -93,6 +64,7 @@ impl Error {
             detail: Vec::new(),
             source: None,
             closed_stdout: false,
+            answers: false,
         }
     }
 
@@ -129,9 +101,7 @@ impl Error {
 
     /// Of a command that answers with exit code 1, as `diff` and `git diff` do.
     pub fn without_answer(mut self) -> Self {
-        if self.kind == Kind::Failed {
-            self.kind = Kind::NoAnswer;
-        }
+        self.answers = true;
         self
     }
 
@@ -173,6 +143,14 @@ impl Error {
     /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The code for the shell.
+    pub fn code(&self) -> u8 {
+        match self.kind {
+            Kind::Failed if self.answers => Kind::Usage.code(),
+            kind => kind.code(),
+        }
     }
 
     /// With its hint as it has to be typed on this `command` line: naming the root that was given there, and not the
@@ -299,19 +277,10 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_own_code() {
-        use Kind::*;
-        let codes: Vec<u8> = [Failed, Usage, Refused, NotFound, Unreachable, Partly]
-            .map(Kind::code)
-            .to_vec();
-        assert_eq!(codes, [1, 2, 3, 4, 5, 6]);
-    }
-
-    #[test]
     fn a_failure_is_told_from_a_difference() {
-        assert_eq!(Error::failed("x").kind().code(), Exit::Different.code());
+        assert_eq!(Error::failed("x").code(), Exit::Different.code());
         for error in [Error::failed("x"), Error::refused("x"), Error::unreachable("x")] {
-            assert_ne!(error.without_answer().kind().code(), Exit::Different.code());
+            assert_ne!(error.without_answer().code(), Exit::Different.code());
         }
         assert_eq!(Error::not_found("x").without_answer().kind(), Kind::NotFound);
     }

@@ -3,23 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use crate::exit::Kind;
+
 /// The result of everything here.
 pub type Result<T> = std::result::Result<T, Error>;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-/// What kind of failure it is; a program has an exit code for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It was tried and failed.
-    Failed,
-    /// A check refused it; nothing was changed.
-    Refused,
-    /// What was named does not exist.
-    NotFound,
-    /// Somebody did not answer, or not in time.
-    Unreachable,
-}
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -121,10 +110,10 @@ impl Error {
             Error::Engine { source, .. } if source.is_not_found() => Kind::NotFound,
             Error::Engine { .. } => Kind::Failed,
             Error::Tree { source, .. } => match source.as_ref() {
-                cluster::config::Error::Store { source, .. } => of_store(source),
+                cluster::config::Error::Store { source, .. } => Kind::from(source),
                 _ => Kind::Failed,
             },
-            Error::Store { source, .. } => of_store(source),
+            Error::Store { source, .. } => Kind::from(source),
             Error::Refused { .. } => Kind::Refused,
             Error::NotFound { .. } => Kind::NotFound,
             Error::Unreachable { .. } => Kind::Unreachable,
@@ -147,14 +136,6 @@ impl Error {
             Error::Tree { .. } | Error::Store { .. } => "kato status",
             _ => "",
         }
-    }
-}
-
-fn of_store(error: &cluster::store::Error) -> Kind {
-    match error {
-        cluster::store::Error::NotGranted { .. } => Kind::Refused,
-        other if other.is_retryable() => Kind::Unreachable,
-        _ => Kind::Failed,
     }
 }
 

@@ -16,6 +16,7 @@
 //! | [`archive`] | images in a file, and back |
 //! | [`distribute`] | an image on many nodes: pulled in waves, rolled out, kept house of |
 //! | [`local`], [`context`], [`ignore`] | images in this machine's engine, and what they are built of |
+//! | [`exit`] | how the programs for administrators end |
 //!
 //! The core's door hands out accounts and tokens, each node's agent writes what its Docker needs; both are kato's. The
 //! state is the registry's directory on the core and the keys `cluster registry/…` of the tree; here is none.
@@ -28,6 +29,7 @@ mod context;
 pub mod core;
 pub mod distribute;
 mod error;
+mod exit;
 pub mod gc;
 #[cfg(test)]
 mod hostile_tests;

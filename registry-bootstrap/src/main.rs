@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use cluster::config::Author;
 use cluster::nodes::{Access, NodeFile, Paths, open_tree};
 use registry_bootstrap::core::Core;
-use registry_bootstrap::{Error, Kind, Result, apply, chain, gc, status};
+use registry_bootstrap::{Error, Result, apply, chain, gc, status};
 
 /// Give a Fence cluster an image registry on its core
 #[derive(Debug, Parser)]
@@ -60,7 +60,7 @@ Examples:
   registry-bootstrap up
   registry-bootstrap status
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a check, 4 not found, 5 unreachable or timed out";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a check, 4 not found, 5 unreachable or timed out, 6 partly done";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -79,12 +79,7 @@ fn main() -> ExitCode {
             if !error.hint().is_empty() {
                 say(&format!("hint: {}", error.hint()));
             }
-            ExitCode::from(match error.kind() {
-                Kind::Failed => 1,
-                Kind::Refused => 3,
-                Kind::NotFound => 4,
-                Kind::Unreachable => 5,
-            })
+            ExitCode::from(error.kind().code())
         }
     }
 }
@@ -93,9 +88,12 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     let paths = Paths::from_root(cli.root.as_deref()).with_credential(cli.credential);
     let node = NodeFile::load(&paths)?;
     let store = open_tree(&paths, &node, Access::Administrator).await;
-    let store = store.map_err(|source| Error::Failed {
-        attempt: "open the config tree".to_owned(),
-        reason: chain(&source),
+    let store = store.map_err(|source| Error::Tree {
+        attempt: "open the config tree",
+        source: Box::new(cluster::config::Error::Store {
+            attempt: "open",
+            source,
+        }),
     })?;
     let core = Core::open(&paths, node, store)?;
     let author = |verb: &str| Author {

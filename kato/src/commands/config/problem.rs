@@ -106,23 +106,19 @@ fn hint(error: &Tree) -> String {
 
 /// How the store's failure ends the command, and whether its own words say more.
 fn of_store(error: &Store, message: String) -> (Error, bool) {
-    let failed = match error {
-        Store::Missing { .. } => Error::failed(message).hint("kato node setup micro"),
-        Store::Denied { .. } => Error::failed(message).hint("run the command as root"),
-        Store::NotGranted { .. } => {
-            let message = format!("{message}: it needs an administrator's credential");
-            return (Error::refused(message).hint(CREDENTIAL), false);
-        }
-        Store::NewerFormat { .. } => Error::failed(message).hint("update this node"),
-        Store::Unavailable { .. } | Store::Busy { .. } | Store::Closed => Error::unreachable(message),
-        Store::Corrupt { place, .. } => Error::failed(message).hint(damaged(place)),
-        // Nothing but its size can be wrong with what the tree asks for.
-        Store::Refused { .. } => Error::refused(message),
-        Store::Full { .. } => Error::failed(message),
-        Store::Failed { .. } | Store::Compacted { .. } | Store::Ahead { .. } | Store::NoLease { .. } => {
-            Error::failed(message)
-        }
+    if let Store::NotGranted { .. } = error {
+        let message = format!("{message}: it needs an administrator's credential");
+        return (Error::refused(message).hint(CREDENTIAL), false);
+    }
+    let hint = match error {
+        Store::Missing { .. } => "kato node setup micro".to_owned(),
+        Store::Denied { .. } => "run the command as root".to_owned(),
+        Store::NewerFormat { .. } => "update this node".to_owned(),
+        Store::Corrupt { place, .. } => damaged(place),
+        _ => String::new(),
     };
+    // Nothing but its size can be wrong with what the tree asks for and the store refuses.
+    let failed = Error::new(Kind::from(error), message).hint(hint);
     (failed, true)
 }
 
