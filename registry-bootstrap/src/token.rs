@@ -20,7 +20,7 @@ pub const LIFETIME: i64 = 240;
 /// By how much it begins before it was made, for clocks that are behind.
 const BACKDATED: i64 = 60;
 /// The most things that are asked for at once, and the longest of them.
-const MAX_SCOPES: usize = 32;
+pub(crate) const MAX_SCOPES: usize = 32;
 const MAX_SCOPE: usize = 512;
 
 /// One thing that may be done.

@@ -8,17 +8,15 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use cluster::files;
-use cluster::identity::{CORE_NAME, Credential, Key, Pki, self_signed, tls};
+use cluster::identity::{CORE_NAME, Credential, Key, Pki, tls};
 use registry_bootstrap::RegistryAuth;
-use registry_bootstrap::accounts::Accounts;
-use registry_bootstrap::settings::Places;
 use registry_bootstrap::trust::{self, For};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::harness::{Node, until};
+use crate::registry::recorded;
 
 const SCOPES: &str = "scope=repository:team/app:pull,push,delete&scope=registry:catalog:*";
 
@@ -101,22 +99,11 @@ fn allowed(answer: &Value) -> Vec<String> {
     .collect()
 }
 
-/// The files and the key that a setup leaves, without an engine to run a registry.
-fn with_registry(core: &Node) {
-    let places = Places::of(&core.paths());
-    fs::create_dir_all(places.settings()).expect("a directory");
-    Accounts::load_or_make(&places.secret()).expect("a secret");
-    let key = Key::load_or_make(&places.signing_key()).expect("a key");
-    let signer = self_signed(&key, "fence-registry").expect("a certificate");
-    files::write_atomic(&places.signer(), signer.as_bytes(), 0o600).expect("a file");
-    core.done(&["config", "set", "cluster", "registry/location", "core:5000"]);
-}
-
 #[test]
 fn an_account_is_for_who_shows_that_ones_certificate_and_while_it_is_in_the_cluster() {
     let core = Node::core();
     let (one, two) = (Node::attached("one", &core), Node::attached("two", &core));
-    with_registry(&core);
+    recorded(&core, "core:5000");
     let alice = administrator(&core, "alice");
     let node = |node: &Node| json!({"node": node.file().id});
     let is_alice = || json!({"administrator": "alice"});
@@ -200,7 +187,7 @@ fn accounts_at_other_registries_need_no_registry_of_the_cluster() {
     };
     let odd = BTreeMap::from([("core:5000".to_owned(), odd)]);
     trust::log_in(&one.paths(), For::Administrator, &odd, &[]).expect("it is written");
-    with_registry(&core);
+    recorded(&core, "core:5000");
     let own = |prefix: &str| known("core:5000").is_some_and(|words| words.starts_with(prefix));
     until("the node is logged in at the cluster's", || own("node-"));
     core.done(&["config", "set", "cluster", "registry/location", ""]);

@@ -110,7 +110,7 @@ impl Remote {
 
     fn authorized(&self, scope: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        if let Some(token) = self.remembered(scope) {
+        if let Some(token) = self.tokens().known(scope) {
             headers.insert(http::header::AUTHORIZATION, token);
         }
         headers

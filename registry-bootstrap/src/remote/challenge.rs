@@ -35,8 +35,8 @@ impl Challenge {
         })
     }
 
-    /// Where a token for `scope` is asked for. Never without TLS: the password goes there.
-    pub(super) fn place(&self, scope: &str) -> Result<(Address, String)> {
+    /// Where one token for all of `scopes` is asked for. Never without TLS: the password goes there.
+    pub(super) fn place(&self, scopes: &[String]) -> Result<(Address, String)> {
         let odd = || Error::failed("log in at the registry", format!("it names {:?} for that", self.realm));
         let uri: Uri = self.realm.parse().map_err(|_| odd())?;
         let host = uri
@@ -45,7 +45,7 @@ impl Challenge {
             .ok_or_else(odd)?;
         let at = format!("{host}:{}", uri.port_u16().unwrap_or(443));
         let mut path = format!("{}?service={}", uri.path(), escaped(&self.service));
-        if !scope.is_empty() {
+        for scope in scopes.iter().filter(|scope| !scope.is_empty()) {
             path.push_str(&format!("&scope={}", escaped(scope)));
         }
         Ok((at.parse().map_err(|_| odd())?, path))
@@ -94,12 +94,15 @@ mod tests {
     #[test]
     fn a_challenge_says_where_a_token_is() {
         let known = challenge(r#"Bearer realm="https://core:8443/v1/registry/token",service="core:5000",scope="x""#);
-        let (at, path) = known.unwrap().place("repository:a/b:pull,push").unwrap();
+        let scopes = ["repository:a/b:pull,push".to_owned(), "repository:c:pull".to_owned()];
+        let (at, path) = known.as_ref().unwrap().place(&scopes).unwrap();
         assert_eq!(at.to_string(), "core:8443");
         assert_eq!(
             path,
-            "/v1/registry/token?service=core%3A5000&scope=repository%3Aa%2Fb%3Apull%2Cpush"
+            "/v1/registry/token?service=core%3A5000&scope=repository%3Aa%2Fb%3Apull%2Cpush&scope=repository%3Ac%3Apull"
         );
+        let (_, path) = known.unwrap().place(&[String::new()]).unwrap();
+        assert_eq!(path, "/v1/registry/token?service=core%3A5000");
         assert_eq!(challenge("Basic realm=\"x\""), None);
     }
 
@@ -107,7 +110,7 @@ mod tests {
     fn a_password_goes_nowhere_without_tls() {
         for realm in ["http://core:8443/x", "core", "ftp://core/x", ""] {
             let challenge = challenge(&format!("Bearer realm=\"{realm}\"")).unwrap();
-            assert!(challenge.place("").is_err(), "{realm}");
+            assert!(challenge.place(&[]).is_err(), "{realm}");
         }
     }
 

@@ -1,15 +1,19 @@
 //! The registry, asked over HTTP as its clients ask it: believed by the cluster's CA, with an account where there is one.
 //!
 //! A connection a question, everything bounded. It knows nothing of images; what is asked is the caller's matter. The tokens
-//! that the core's door gave are remembered while they are good.
+//! that the core's door gave are remembered while they are good; one who asks too much waits and asks again.
 
 mod blobs;
 mod challenge;
 mod images;
+#[cfg(test)]
+mod pretend;
+#[cfg(test)]
+mod tests;
+mod tokens;
 mod wire;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,19 +21,19 @@ use cluster::identity::{Address, tls};
 use engine::RegistryAuth;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body_util::LengthLimitError;
 use rustls::ClientConfig;
-use tokio::time::{Instant, timeout};
+use tokio::time::{sleep, timeout};
 
 pub use self::blobs::Pieces;
 use self::challenge::Challenge;
+use self::tokens::Tokens;
 pub use self::wire::Answer;
 use self::wire::Question;
 use crate::{Error, Result};
 
 /// How long a question may take, but for the content of an image.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a token is used: less than it is good.
-const REMEMBER: Duration = Duration::from_secs(120);
 /// The largest answer that is no content of an image, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
@@ -39,7 +43,7 @@ pub struct Remote {
     at: Address,
     tls: Arc<ClientConfig>,
     account: Option<RegistryAuth>,
-    tokens: Mutex<HashMap<String, (HeaderValue, Instant)>>,
+    tokens: Mutex<Tokens>,
 }
 
 impl Remote {
@@ -80,10 +84,16 @@ impl Remote {
         }
     }
 
+    /// These repositories will be read, in this order: one token is asked for many of them.
+    pub fn will_read(&self, repositories: &[String]) {
+        let scopes = repositories.iter().map(|repository| images::pulls(repository));
+        self.tokens().expect(scopes.collect());
+    }
+
     /// Ask, as who the account is, for what `scope` names.
     pub(crate) async fn ask(&self, asked: Question, scope: &str) -> Result<Answer> {
         let mut headers = HeaderMap::new();
-        if let Some(token) = self.remembered(scope) {
+        if let Some(token) = self.tokens().known(scope) {
             headers.insert(AUTHORIZATION, token);
         }
         let answer = self.once(&self.at, asked.clone(), &headers).await?;
@@ -102,7 +112,8 @@ impl Remote {
             let reason = format!("the registry {} wants to know who asks", self.location);
             Error::refused(reason, "kato registry login")
         })?;
-        let (at, path) = challenge.place(scope)?;
+        let scopes = self.tokens().to_ask(scope);
+        let (at, path) = challenge.place(&scopes)?;
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, challenge::basic(account)?);
         let answer = self.once(&at, question(Method::GET, &path), &headers).await?;
@@ -114,20 +125,42 @@ impl Remote {
             return Err(self.odd("asked for a token, the core's door", answer.status, &answer.body));
         }
         let token = challenge::bearer(&answer.body)?;
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.insert(scope.to_owned(), (token.clone(), Instant::now() + REMEMBER));
+        self.tokens().remember(scopes, &token);
         Ok(token)
     }
 
-    fn remembered(&self, scope: &str) -> Option<HeaderValue> {
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let (token, until) = tokens.get(scope)?;
-        (*until > Instant::now()).then(|| token.clone())
+    fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ask until there is another answer than that too much was asked.
     async fn once(&self, at: &Address, asked: Question, headers: &HeaderMap) -> Result<Answer> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let answer = self.exchange(at, asked.clone(), headers).await?;
+            if answer.status != StatusCode::TOO_MANY_REQUESTS {
+                return Ok(answer);
+            }
+            let Some(pause) = tokens::pause(&answer.headers, waited) else {
+                return Err(Error::Unreachable {
+                    what: format!("{at} is asked too much: it answered so for {} s", waited.as_secs()),
+                    hint: "try again in a minute".to_owned(),
+                    source: None,
+                });
+            };
+            sleep(pause).await;
+            waited += pause;
+        }
+    }
+
+    async fn exchange(&self, at: &Address, asked: Question, headers: &HeaderMap) -> Result<Answer> {
         let call = wire::exchange(at, &self.tls, asked, headers, MAX_ANSWER);
         match timeout(ANSWER, call).await {
+            // It answers; what it says is no use.
+            Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(Error::failed(
+                format!("use the registry {}", self.location),
+                format!("an answer of {at} has more than {MAX_ANSWER} bytes"),
+            )),
             Ok(answer) => answer.map_err(|cause| self.unreachable(at, cause)),
             Err(_) => Err(self.unreachable(at, format!("no answer within {} s", ANSWER.as_secs()).into())),
         }

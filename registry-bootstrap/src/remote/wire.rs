@@ -88,6 +88,8 @@ pub(crate) async fn send(
     headers: &HeaderMap,
 ) -> Result<Open, Cause> {
     let stream = TcpStream::connect((at.host(), at.port())).await?;
+    // The question follows the handshake at once, and is not to wait until that is acknowledged.
+    stream.set_nodelay(true)?;
     let name = ServerName::try_from(at.host().to_owned())?;
     let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?;
     let (mut sender, connection): (SendRequest<Body>, _) = http1::handshake(TokioIo::new(stream)).await?;

@@ -54,6 +54,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         }
         None => remote.repositories().await.map_err(problem::registry)?,
     };
+    remote.will_read(&repositories);
     let mut all = Vec::new();
     for repository in repositories {
         for tag in remote.tags(&repository).await.map_err(problem::registry)? {
