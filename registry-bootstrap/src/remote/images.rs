@@ -5,6 +5,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 
+use super::pages::Page;
 use super::{Answer, Remote, question};
 use crate::manifest::{self, Config, DOCKER_IMAGE, DOCKER_INDEX, Descriptor, Held, OCI_IMAGE, OCI_INDEX};
 use crate::{Error, Result};
@@ -12,18 +13,28 @@ use crate::{Error, Result};
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 /// The largest configuration of an image.
 const MAX_CONFIG: u64 = 4 << 20;
-/// The most names that are listed at once.
-const MAX_NAMES: usize = 1000;
 
 #[derive(Deserialize)]
 struct Tags {
     tags: Option<Vec<String>>,
 }
 
+impl Page for Tags {
+    fn names(self) -> Vec<String> {
+        self.tags.unwrap_or_default()
+    }
+}
+
 #[derive(Deserialize)]
 struct Repositories {
     #[serde(default)]
     repositories: Vec<String>,
+}
+
+impl Page for Repositories {
+    fn names(self) -> Vec<String> {
+        self.repositories
+    }
 }
 
 impl Remote {
@@ -94,28 +105,20 @@ impl Remote {
 
     /// The tags of a repository.
     pub async fn tags(&self, repository: &str) -> Result<Vec<String>> {
-        let path = format!("/v2/{repository}/tags/list?n={MAX_NAMES}");
-        let answer = self.ask(question(Method::GET, &path), &pulls(repository)).await?;
+        let path = format!("/v2/{repository}/tags/list");
+        let what = format!("the tags of {repository}");
+        let tags = self.listed::<Tags>(&path, &pulls(repository), &what).await?;
         // One whose last manifest was deleted is a name without anything.
-        if answer.status == StatusCode::NOT_FOUND {
-            return Ok(Vec::new());
-        }
-        let answer = self.found(repository, answer)?;
-        let tags: Tags = serde_json::from_slice(&answer.body)
-            .map_err(|error| Error::failed(format!("list the tags of {repository}"), error))?;
-        let mut tags = tags.tags.unwrap_or_default();
+        let mut tags = tags.unwrap_or_default();
         tags.sort_unstable();
         Ok(tags)
     }
 
     /// All repositories. It takes an administrator's account.
     pub async fn repositories(&self) -> Result<Vec<String>> {
-        let path = format!("/v2/_catalog?n={MAX_NAMES}");
-        let answer = self.ask(question(Method::GET, &path), "registry:catalog:*").await?;
-        let answer = self.found("its list of images", answer)?;
-        let all: Repositories =
-            serde_json::from_slice(&answer.body).map_err(|error| Error::failed("list the registry's images", error))?;
-        Ok(all.repositories)
+        let (what, scope) = ("the registry's images", "registry:catalog:*");
+        let all = self.listed::<Repositories>("/v2/_catalog", scope, what).await?;
+        all.ok_or_else(|| Error::failed(format!("list {what}"), "it has no list of them"))
     }
 
     fn what(&self, repository: &str, reference: &str) -> String {

@@ -6,6 +6,7 @@
 mod blobs;
 mod challenge;
 mod images;
+mod pages;
 #[cfg(test)]
 mod pretend;
 #[cfg(test)]

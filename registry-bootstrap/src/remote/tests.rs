@@ -94,6 +94,46 @@ async fn one_who_asks_too_much_waits_and_asks_again() {
 }
 
 #[tokio::test]
+async fn lists_are_read_to_their_last_page() {
+    let remote = registry(|_, head| {
+        let (path, query) = path(head).split_once('?').unwrap_or_default();
+        let from: usize = match query.split_once("last=") {
+            Some((_, last)) => last.split('&').next().unwrap_or_default().parse().unwrap_or(0),
+            None => 0,
+        };
+        let names: Vec<String> = (from..2500.min(from + 1000)).map(|n| format!("n{n}")).collect();
+        let next = format!("<{path}?last={}&n=1000>; rel=\"next\"", from + 1000);
+        let headers = if from + 1000 < 2500 {
+            vec![("link", next)]
+        } else {
+            Vec::new()
+        };
+        Said(
+            200,
+            headers,
+            json!({ "tags": names, "repositories": names }).to_string().into_bytes(),
+        )
+    })
+    .await;
+    assert_eq!(remote.tags("app").await.unwrap().len(), 2500);
+    assert_eq!(remote.repositories().await.unwrap().len(), 2500);
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_is_given_up() {
+    let remote = registry(|_, head| {
+        let path = path(head).to_owned();
+        let headers = vec![("link", format!("<{path}>; rel=\"next\""))];
+        let names = vec!["again"; 5000];
+        Said(200, headers, json!({ "tags": names }).to_string().into_bytes())
+    })
+    .await;
+    let error = remote.tags("app").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Failed);
+    assert!(error.to_string().contains("more than 100000 names"), "{error}");
+}
+
+#[tokio::test]
 async fn an_answer_that_is_too_large_is_no_silence() {
     let remote = registry(|_, _| Said(200, Vec::new(), vec![b' '; super::MAX_ANSWER + 1])).await;
     let error = remote.tags("app").await.unwrap_err();
