@@ -47,6 +47,9 @@ pub enum Error {
     /// A check refused it.
     #[error("{reason}")]
     Refused { reason: String, hint: String },
+    /// Content is not what its digest says.
+    #[error("{what} is not what its digest says: it is {is} and not {expected}")]
+    Spoilt { what: String, is: String, expected: String },
     /// It does not exist.
     #[error("{what} does not exist")]
     NotFound { what: String, hint: String },
@@ -114,7 +117,7 @@ impl Error {
                 _ => Kind::Failed,
             },
             Error::Store { source, .. } => Kind::from(source),
-            Error::Refused { .. } => Kind::Refused,
+            Error::Refused { .. } | Error::Spoilt { .. } => Kind::Refused,
             Error::NotFound { .. } => Kind::NotFound,
             Error::Unreachable { .. } => Kind::Unreachable,
         }
@@ -133,6 +136,7 @@ impl Error {
                 source: cluster::store::Error::NotGranted { .. },
                 ..
             } => "it takes an administrator's credential: kato admin create NAME",
+            Error::Spoilt { .. } => "push or load the image again",
             Error::Tree { .. } | Error::Store { .. } => "kato status",
             _ => "",
         }

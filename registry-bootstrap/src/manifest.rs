@@ -14,6 +14,8 @@ pub const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The most layers of an image, and images of an index.
 const MAX_PARTS: usize = 512;
+/// How much of a digest that is none is shown, in characters.
+const MAX_SHOWN: usize = 80;
 
 /// A part of something: content by its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,13 +121,33 @@ pub fn digest(bytes: &[u8]) -> String {
 
 /// Refuse content that is not what its digest says.
 pub fn check(what: &str, expected: &str, bytes: &[u8]) -> Result<()> {
+    check_digest(what, expected)?;
     match digest(bytes) {
         is if is == expected => Ok(()),
-        is => Err(Error::refused(
-            format!("{what} is not what its digest says: it is {is} and not {expected}"),
-            "push or load the image again",
-        )),
+        is => Err(Error::Spoilt {
+            what: what.to_owned(),
+            is,
+            expected: expected.to_owned(),
+        }),
     }
+}
+
+/// Whether this is a digest by which content can be checked here.
+pub fn is_digest(text: &str) -> bool {
+    let is_hex = |hex: &str| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    text.strip_prefix("sha256:").is_some_and(is_hex)
+}
+
+/// Refuse one by which it cannot.
+pub fn check_digest(what: &str, digest: &str) -> Result<()> {
+    if is_digest(digest) {
+        return Ok(());
+    }
+    let shown: String = digest.chars().take(MAX_SHOWN).collect();
+    Err(Error::refused(
+        format!("{what} is named by {shown:?}: of digests, only sha256 is supported"),
+        "push the image again with a client that uses sha256",
+    ))
 }
 
 impl Held {
@@ -142,12 +164,15 @@ impl Held {
             (DOCKER_INDEX | OCI_INDEX, None, Some(manifests)) => Manifest::Index { manifests },
             _ => return Err(odd(format!("it is of the type {media_type}, which is not known"))),
         };
-        let parts = match &manifest {
-            Manifest::Image { layers, .. } => layers.len(),
-            Manifest::Index { manifests } => manifests.len(),
+        let (parts, config) = match &manifest {
+            Manifest::Image { layers, config } => (layers, Some(config)),
+            Manifest::Index { manifests } => (manifests, None),
         };
-        if parts > MAX_PARTS {
-            return Err(odd(format!("it has {parts} parts, more than {MAX_PARTS}")));
+        if parts.len() > MAX_PARTS {
+            return Err(odd(format!("it has {} parts, more than {MAX_PARTS}", parts.len())));
+        }
+        for part in parts.iter().chain(config) {
+            check_digest(&format!("a part of {what}"), &part.digest)?;
         }
         Ok(Held {
             digest: digest(&bytes),
@@ -242,5 +267,22 @@ mod tests {
         assert!(check("a layer", &digest(b"x"), b"x").is_ok());
         let error = check("a layer", &digest(b"x"), b"y").unwrap_err();
         assert_eq!(error.kind(), crate::Kind::Refused);
+    }
+
+    #[test]
+    fn of_digests_only_sha256_is_taken_and_said_so() {
+        let sha512 = format!("sha512:{}", "0a".repeat(64));
+        let upper = digest(b"x").to_uppercase();
+        for bad in [sha512.as_str(), &upper, "sha256:12", "sha256:../../x", "latest", ""] {
+            let part = format!(r#"{{"mediaType": "x", "size": 1, "digest": "{bad}"}}"#);
+            let image = format!(r#"{{"config": {part}, "layers": []}}"#);
+            let index = format!(r#"{{"manifests": [{part}]}}"#);
+            let read = [(OCI_IMAGE, image), (OCI_INDEX, index)].map(|(kind, text)| Held::read("x", kind, text.into()));
+            let checked = check("a layer", bad, b"x");
+            for error in read.map(Result::unwrap_err).into_iter().chain(checked.err()) {
+                assert_eq!(error.kind(), crate::Kind::Refused, "{bad}");
+                assert!(error.to_string().contains("only sha256 is supported"), "{error}");
+            }
+        }
     }
 }

@@ -108,7 +108,10 @@ fn parse(text: &str) -> Result<ImageName, &'static str> {
     }
     let version = match digest {
         Some(digest) if is_content_id(digest) => ImageVersion::Digest(digest.to_owned()),
-        Some(_) => return Err("its digest is not sha256: and 64 hexadecimal digits"),
+        Some(digest) if digest.starts_with("sha256:") => {
+            return Err("its digest is not sha256: and 64 hexadecimal digits");
+        }
+        Some(_) => return Err("of digests, only sha256 is supported"),
         None => ImageVersion::Tag(tag.unwrap_or(DEFAULT_TAG).to_owned()),
     };
     Ok(ImageName {
@@ -276,6 +279,14 @@ mod tests {
         ] {
             assert!(text.parse::<ImageName>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_digest_of_another_kind_is_refused_for_that() {
+        let error = format!("a@sha512:{}", "0a".repeat(64))
+            .parse::<ImageName>()
+            .unwrap_err();
+        assert_eq!(error.reason, "of digests, only sha256 is supported");
     }
 
     #[test]

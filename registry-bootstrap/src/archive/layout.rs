@@ -61,12 +61,10 @@ pub(super) async fn load(remote: &Remote, file: &File, tell: &mut impl FnMut(&st
 }
 
 fn read(file: &File, part: &Descriptor) -> Result<Held> {
+    let what = format!("a manifest in {}", file.path().display());
+    manifest::check_digest(&what, &part.digest)?;
     let bytes = file.whole(&place(&part.digest))?;
-    manifest::check(
-        &format!("a manifest in {}", file.path().display()),
-        &part.digest,
-        &bytes,
-    )?;
+    manifest::check(&what, &part.digest, &bytes)?;
     Held::read(&part.digest, &part.media_type, bytes)
 }
 

@@ -41,6 +41,9 @@ impl Remote {
     /// The manifest that `reference`, a tag or a digest, names in a repository.
     pub async fn manifest(&self, repository: &str, reference: &str) -> Result<Held> {
         let what = self.what(repository, reference);
+        if is_by_digest(reference) {
+            manifest::check_digest(&what, reference)?;
+        }
         let mut asked = question(Method::GET, &format!("/v2/{repository}/manifests/{reference}"));
         for kind in [DOCKER_IMAGE, DOCKER_INDEX, OCI_IMAGE, OCI_INDEX] {
             asked.headers.append(ACCEPT, HeaderValue::from_static(kind));
@@ -48,8 +51,7 @@ impl Remote {
         let answer = self.ask(asked, &pulls(repository)).await?;
         let answer = self.found(&what, answer)?;
         let said = answer.headers.get(DIGEST).and_then(|value| value.to_str().ok());
-        let is_digest = reference.starts_with("sha256:");
-        for expected in said.into_iter().chain(is_digest.then_some(reference)) {
+        for expected in said.into_iter().chain(is_by_digest(reference).then_some(reference)) {
             manifest::check(&format!("the manifest of {what}"), expected, &answer.body)?;
         }
         let kind = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -122,7 +124,7 @@ impl Remote {
     }
 
     fn what(&self, repository: &str, reference: &str) -> String {
-        let between = if reference.starts_with("sha256:") { '@' } else { ':' };
+        let between = if is_by_digest(reference) { '@' } else { ':' };
         format!("{}/{repository}{between}{reference}", self.location())
     }
 
@@ -149,6 +151,11 @@ impl Remote {
             other => self.odd(asked, other, body),
         }
     }
+}
+
+/// Whether something is named by its digest, of whatever kind, and not by a tag.
+fn is_by_digest(reference: &str) -> bool {
+    reference.contains(':')
 }
 
 pub(super) fn pulls(repository: &str) -> String {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::pretend::{Said, json, registry};
 use crate::Kind;
+use crate::manifest::digest;
 use crate::token::MAX_SCOPES;
 
 /// The path that is asked for, with its query.
@@ -138,4 +139,19 @@ async fn an_answer_that_is_too_large_is_no_silence() {
     let remote = registry(|_, _| Said(200, Vec::new(), vec![b' '; super::MAX_ANSWER + 1])).await;
     let error = remote.tags("app").await.unwrap_err();
     assert_eq!(error.kind(), Kind::Failed, "{error}");
+}
+
+#[tokio::test]
+async fn a_manifest_is_held_to_every_digest_that_it_is_named_by() {
+    let (sha512, good) = (format!("sha512:{}", "0a".repeat(64)), digest(b"{}"));
+    let remote = registry({
+        let sha512 = sha512.clone();
+        move |_, _| Said(200, vec![("docker-content-digest", sha512.clone())], b"{}".to_vec())
+    })
+    .await;
+    for reference in ["latest", sha512.as_str(), good.as_str()] {
+        let error = remote.manifest("app", reference).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{reference}");
+        assert!(error.to_string().contains("only sha256 is supported"), "{error}");
+    }
 }

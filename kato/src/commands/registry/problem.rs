@@ -9,7 +9,7 @@ pub fn registry(error: Registry) -> Error {
     let (message, hint) = (error.to_string(), error.hint().to_owned());
     let new = Error::new(error.kind(), message).hint(hint);
     match error {
-        Registry::Refused { .. } | Registry::NotFound { .. } | Registry::Failed { .. } => new,
+        Registry::Refused { .. } | Registry::Spoilt { .. } | Registry::NotFound { .. } | Registry::Failed { .. } => new,
         other => new.because(other),
     }
 }
