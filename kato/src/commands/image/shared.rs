@@ -71,19 +71,15 @@ pub fn full(name: &str, location: &str) -> Result<ImageName> {
 }
 
 /// The images under a name at the cluster's registry, each with its platform.
-pub async fn entries(remote: &Remote, name: &ImageName) -> Result<(Held, Vec<Entry>)> {
+pub async fn entries(remote: &Remote, name: &ImageName) -> registry_bootstrap::Result<(Held, Vec<Entry>)> {
     let repository = names::repository(name);
-    let held = remote.manifest(repository, names::reference(name)).await;
-    let held = held.map_err(problem::registry)?;
+    let held = remote.manifest(repository, names::reference(name)).await?;
     let entries = match &held.manifest {
         Manifest::Image { .. } => vec![entry(remote, repository, &held, None).await?],
         Manifest::Index { manifests } => {
             let mut entries = Vec::new();
             for part in manifests {
-                let one = remote
-                    .manifest(repository, &part.digest)
-                    .await
-                    .map_err(problem::registry)?;
+                let one = remote.manifest(repository, &part.digest).await?;
                 entries.push(entry(remote, repository, &one, Some(part)).await?);
             }
             entries
@@ -102,18 +98,22 @@ pub async fn config(remote: &Remote, name: &ImageName, digest: &str) -> Result<C
     }
 }
 
-async fn entry(remote: &Remote, repository: &str, held: &Held, part: Option<&Descriptor>) -> Result<Entry> {
+async fn entry(
+    remote: &Remote,
+    repository: &str,
+    held: &Held,
+    part: Option<&Descriptor>,
+) -> registry_bootstrap::Result<Entry> {
     let Manifest::Image { config, layers } = &held.manifest else {
-        return Err(Error::failed(format!("the index has another in it ({})", held.digest)));
+        return Err(registry_bootstrap::Error::Failed {
+            attempt: "read what is under the name".to_owned(),
+            reason: format!("the index has another in it ({})", held.digest),
+        });
     };
     // What the index says goes before what the image says of itself, as it does for Docker.
     let platform = match part.and_then(|part| part.platform.clone()) {
         Some(platform) => platform,
-        None => remote
-            .config(repository, config)
-            .await
-            .map_err(problem::registry)?
-            .platform(),
+        None => remote.config(repository, config).await?.platform(),
     };
     Ok(Entry {
         platform,

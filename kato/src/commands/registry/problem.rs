@@ -13,3 +13,9 @@ pub fn registry(error: Registry) -> Error {
         other => new.because(other),
     }
 }
+
+impl From<Registry> for Error {
+    fn from(error: Registry) -> Self {
+        registry(error)
+    }
+}
