@@ -2,10 +2,11 @@
 
 use clap::Args;
 use cluster::config::input;
+use serde_json::Value;
 
 use super::change::{self, TypeArgs};
 use super::{KeyArgs, ScopeArgs, open, problem};
-use crate::commands::Context;
+use crate::commands::{Context, image};
 use crate::error::{Exit, Result};
 
 /// Add a value to the end of a list
@@ -18,6 +19,9 @@ Examples:
 pub struct PushArgs {
     #[command(flatten)]
     types: TypeArgs,
+    /// Take an image that is not for the architecture of all its nodes
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -35,6 +39,14 @@ pub async fn run(context: &Context, args: &PushArgs) -> Result<Exit> {
     let text = change::text(context, args.value.as_ref())?;
     let read = input::read_entry(&target, &text, args.types.format()).map_err(problem::tree)?;
     change::warn_of_type(context, &read);
+    if !args.force {
+        let mut list = match config.get(&target).await.map_err(problem::tree)? {
+            Some(Value::Array(list)) => list,
+            present => present.into_iter().collect(),
+        };
+        list.push(read.value.clone());
+        image::check::before_it_is_configured(context, &target, &Value::Array(list)).await?;
+    }
     let author = change::author(args.key.given("push", &args.scope));
     let changed = config.push(&target, read.value, &author).await.map_err(problem::tree)?;
     change::report(context, &config, &target, &changed)?;

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::part::PartArgs;
 use super::{change, open, problem, words};
-use crate::commands::Context;
-use crate::error::{Exit, Result};
+use crate::commands::{Context, image};
+use crate::error::{Error, Exit, Result};
 use crate::ui::{Format, FormatArgs};
 
 /// Make the configuration what it was after a revision
@@ -26,6 +26,9 @@ pub struct RollbackArgs {
     /// Show what would be changed, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take an image that is not for the architecture of all its nodes
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     format: FormatArgs,
     /// The state to go back to, by its revision in kato config history
@@ -50,24 +53,16 @@ struct Document<'a> {
 pub async fn run(context: &Context, args: &RollbackArgs) -> Result<Exit> {
     let config = open(context).await?;
     let part = args.part.part(context, &config).await?;
-    let done = if args.dry_run {
-        config.would_roll_back(args.to, &part).await
-    } else {
-        let author = change::author(format!("rollback {}{}", args.to, args.part.given()));
-        config.rollback(args.to, &part, &author).await
-    };
-    let done = done.map_err(|error| {
-        let is_too_much = matches!(error, Tree::TooMuch { .. });
-        let error = problem::tree(error);
-        if is_too_much {
-            error.hint(format!(
-                "a part at a time: kato config rollback {} COMPONENT KEY-PATH",
-                args.to
-            ))
-        } else {
-            error
+    let would_be = config.would_roll_back(args.to, &part).await;
+    let mut done = would_be.map_err(|error| too_much(args, error))?;
+    if !args.dry_run {
+        if !args.force {
+            image::check::before_they_are_configured(context, &done.differences).await?;
         }
-    })?;
+        let author = change::author(format!("rollback {}{}", args.to, args.part.given()));
+        let rolled_back = config.rollback(args.to, &part, &author).await;
+        done = rolled_back.map_err(|error| too_much(args, error))?;
+    }
     print(context, args, &done)?;
     for secret in &done.secrets {
         context
@@ -79,6 +74,18 @@ pub async fn run(context: &Context, args: &RollbackArgs) -> Result<Exit> {
         change::say_which_need_a_restart(context, &config, &done.differences);
     }
     Ok(Exit::Done)
+}
+
+fn too_much(args: &RollbackArgs, error: Tree) -> Error {
+    let is_too_much = matches!(error, Tree::TooMuch { .. });
+    let error = problem::tree(error);
+    match is_too_much {
+        true => error.hint(format!(
+            "a part at a time: kato config rollback {} COMPONENT KEY-PATH",
+            args.to
+        )),
+        false => error,
+    }
 }
 
 fn print(context: &Context, args: &RollbackArgs, done: &RolledBack) -> Result<()> {

@@ -15,9 +15,9 @@ use cluster::store::{Error as StoreError, Store};
 use super::document::{Document, MAX_SIZE};
 use super::open;
 use super::passphrase::PassphraseArgs;
-use crate::commands::Context;
 use crate::commands::config::{change, problem, words};
 use crate::commands::node::problem as nodes;
+use crate::commands::{Context, image};
 use crate::error::{Error, Exit, Kind, Result};
 
 /// How long reading a document may take.
@@ -43,7 +43,7 @@ pub struct ImportArgs {
     /// Show what would be changed, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Replace and remove values that are set
+    /// Replace and remove values that are set; take images that are not for the architecture of all their nodes
     #[arg(long)]
     force: bool,
     /// Take in part by part what is too much for one step; where that was cut off, the same again does the rest
@@ -89,6 +89,9 @@ pub async fn run(context: &Context, args: &ImportArgs) -> Result<Exit> {
     } else if args.dry_run {
         context.ui.say("This would be changed; nothing was");
     } else {
+        if !args.force {
+            image::check::before_they_are_configured(context, &planned.differences).await?;
+        }
         import(context, &config, args, &tree, planned.differences.len()).await?;
         make_realms(&realms, &missing).await?;
     }
