@@ -1,20 +1,25 @@
-//! A directory as the context of a build: an archive that is made while it is read, without what `.dockerignore` leaves out.
-//! Links stay links: nothing outside the directory gets in.
+//! A directory as the context of a build: which of its files go into it, and an archive that is made while it is read. Links
+//! stay links: nothing outside the directory gets in. How one file gets into the archive is in [`entry`].
 
+mod entry;
+
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use engine::TarStream;
 use tokio::io::{AsyncRead, DuplexStream, ReadBuf};
-use tokio_tar::{Builder, EntryType, Header};
+use tokio::task::JoinHandle;
 
 use crate::ignore::Ignore;
 use crate::{Error, Result};
 
+/// What says what stays out.
+const PATTERNS: &str = ".dockerignore";
 /// The largest file of patterns, and how much of the archive may wait to be read.
 const MAX_IGNORE: u64 = 1 << 20;
 const BUFFER: usize = 256 << 10;
@@ -22,34 +27,60 @@ const BUFFER: usize = 256 << 10;
 const MAX_FILES: usize = 500_000;
 const MAX_BYTES: u64 = 16 << 30;
 
-/// The archive of `directory`; the recipe `dockerfile` is in it whatever the patterns say.
-pub fn archive(directory: &Path, dockerfile: &str) -> Result<TarStream> {
-    if !directory.join(dockerfile).is_file() {
-        return Err(Error::NotFound {
-            what: directory.join(dockerfile).display().to_string(),
-            hint: "name the Dockerfile with -f, by its path in the directory".to_owned(),
-        });
-    }
-    let patterns = directory.join(".dockerignore");
+/// The archive of `directory`. The recipe, by its plain path there, and the patterns are in it whatever these say: the engine
+/// reads both, and leaves out of the image what they leave out.
+pub fn archive(directory: &Path, recipe: &Path) -> Result<TarStream> {
+    let patterns = directory.join(PATTERNS);
     let ignore = match cluster::files::read_limited(&patterns, MAX_IGNORE) {
-        Ok(text) => Ignore::read(&String::from_utf8_lossy(&text)),
+        Ok(text) => Ignore::read(&text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ignore::default(),
         Err(error) => return Err(Error::file("read", &patterns)(error)),
     };
-    let mut paths = Vec::new();
-    let kept = |path: &str| path == dockerfile || !ignore.is_out(path);
-    walk(directory, "", &ignore, &kept, &mut paths)?;
+    let mut walk = Walk {
+        directory,
+        recipe,
+        ignore,
+        paths: Vec::new(),
+    };
+    walk.go(Path::new(""))?;
     let (reader, writer) = tokio::io::duplex(BUFFER);
-    let broken = Arc::new(OnceLock::new());
-    // Who stops reading ends it.
-    tokio::spawn(write(directory.to_path_buf(), paths, writer, Arc::clone(&broken)));
-    Ok(Box::pin(Reading { reader, broken }))
+    let made = tokio::spawn(entry::all(directory.to_path_buf(), walk.paths, MAX_BYTES, writer));
+    Ok(Box::pin(Reading {
+        reader,
+        made: Some(made),
+    }))
 }
 
-/// The end of the archive that is read; where it broke off, that is an error and no end.
+/// The plain path of the recipe in the directory, where there is one.
+pub fn recipe(directory: &Path, dockerfile: &str) -> Result<PathBuf> {
+    let mut path = PathBuf::new();
+    for part in Path::new(dockerfile).components() {
+        match part {
+            Component::Normal(name) => path.push(name),
+            Component::CurDir => {}
+            Component::ParentDir if path.pop() => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return Err(Error::refused(
+                    format!("{dockerfile} is no path in {}", directory.display()),
+                    "name the Dockerfile with -f, by its path in the directory",
+                ));
+            }
+        }
+    }
+    match directory.join(&path).is_file() {
+        true => Ok(path),
+        false => Err(Error::NotFound {
+            what: directory.join(&path).display().to_string(),
+            hint: "name the Dockerfile with -f, by its path in the directory".to_owned(),
+        }),
+    }
+}
+
+/// The archive as it is read; where it broke off, that is an error and no end. Nobody makes it when nobody reads it any more.
 struct Reading {
     reader: DuplexStream,
-    broken: Arc<OnceLock<String>>,
+    /// Until it is known how that ended.
+    made: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl AsyncRead for Reading {
@@ -60,141 +91,68 @@ impl AsyncRead for Reading {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.reader).poll_read(context, buffer);
-        match (&read, self.broken.get()) {
-            (Poll::Ready(Ok(())), Some(reason)) if buffer.filled().len() == before => {
-                Poll::Ready(Err(io::Error::other(reason.clone())))
-            }
-            _ => read,
-        }
-    }
-}
-
-/// The paths that are to be in it, by name, directories before what is in them.
-fn walk(
-    directory: &Path,
-    below: &str,
-    ignore: &Ignore,
-    kept: &impl Fn(&str) -> bool,
-    paths: &mut Vec<String>,
-) -> Result<()> {
-    let here = directory.join(below);
-    let listed = fs::read_dir(&here).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
-    let mut entries = listed.map_err(Error::file("list", &here))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let name = entry.file_name();
-        let path = match below {
-            "" => name.to_string_lossy().into_owned(),
-            below => format!("{below}/{}", name.to_string_lossy()),
+        let is_end = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
+        let Some(made) = self.made.as_mut().filter(|_| is_end && buffer.remaining() > 0) else {
+            return read;
         };
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let is_kept = kept(&path);
-        if is_kept {
-            paths.push(path.clone());
-        }
-        if paths.len() > MAX_FILES {
-            return Err(Error::refused(
-                format!("{} has more than {MAX_FILES} files", directory.display()),
-                "leave some out with .dockerignore",
-            ));
-        }
-        if is_directory && (is_kept || ignore.takes_back()) {
-            walk(directory, &path, ignore, kept, paths)?;
-        }
-    }
-    Ok(())
-}
-
-async fn write(directory: PathBuf, paths: Vec<String>, writer: DuplexStream, broken: Arc<OnceLock<String>>) {
-    let (mut reader, own) = tokio::io::duplex(BUFFER);
-    let mut writer = writer;
-    let made = entries(&directory, &paths, own);
-    let (made, _) = tokio::join!(made, tokio::io::copy(&mut reader, &mut writer));
-    if let Err(error) = made {
-        // Before the reader sees the end, which comes with the writer's.
-        let _ = broken.set(error.to_string());
+        let made = match Pin::new(made).poll(context) {
+            Poll::Ready(made) => made,
+            Poll::Pending => return Poll::Pending,
+        };
+        self.made = None;
+        Poll::Ready(made.unwrap_or_else(|broken| Err(io::Error::other(broken))))
     }
 }
 
-async fn entries(directory: &Path, paths: &[String], writer: DuplexStream) -> io::Result<()> {
-    let mut tar = Builder::new(writer);
-    let mut total = 0;
-    for path in paths {
-        let from = directory.join(path);
-        let data = fs::symlink_metadata(&from)?;
-        let mut header = Header::new_gnu();
-        header.set_metadata(&data);
-        // Whose files they are here is nobody's business in an image.
-        header.set_uid(0);
-        header.set_gid(0);
-        if data.is_symlink() {
-            header.set_entry_type(EntryType::Symlink);
-            header.set_size(0);
-            header.set_link_name(fs::read_link(&from)?)?;
-            tar.append_data(&mut header, path, tokio::io::empty()).await?;
-        } else if data.is_dir() {
-            tar.append_data(&mut header, format!("{path}/"), tokio::io::empty())
-                .await?;
-        } else if data.is_file() {
-            total += data.len();
-            if total > MAX_BYTES {
-                return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(made) = &self.made {
+            made.abort();
+        }
+    }
+}
+
+/// What is found in a directory: the paths that are to be in the archive, by name, directories before what is in them.
+struct Walk<'a> {
+    directory: &'a Path,
+    recipe: &'a Path,
+    ignore: Ignore,
+    paths: Vec<PathBuf>,
+}
+
+impl Walk<'_> {
+    fn go(&mut self, below: &Path) -> Result<()> {
+        let here = self.directory.join(below);
+        let listed = fs::read_dir(&here).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+        let mut entries = listed.map_err(Error::file("list", &here))?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = below.join(entry.file_name());
+            let is_kept = self.is_kept(&path);
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let is_searched = is_kept || self.ignore.takes_back() || self.recipe.starts_with(&path);
+            if is_kept {
+                self.paths.push(path.clone());
             }
-            tar.append_data(&mut header, path, tokio::fs::File::open(&from).await?)
-                .await?;
+            if self.paths.len() > MAX_FILES {
+                return Err(Error::refused(
+                    format!("{} has more than {MAX_FILES} files", self.directory.display()),
+                    "leave some out with .dockerignore",
+                ));
+            }
+            if is_directory && is_searched {
+                self.go(&path)?;
+            }
         }
-        // Sockets, pipes and devices are no part of a context.
+        Ok(())
     }
-    tar.finish().await
+
+    fn is_kept(&self, path: &Path) -> bool {
+        let is_read = path == self.recipe || path.as_os_str() == OsStr::new(PATTERNS);
+        is_read || !self.ignore.is_out(path.as_os_str().as_bytes())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::StreamExt;
-
-    async fn names(directory: &Path, dockerfile: &str) -> Vec<String> {
-        let mut archive = tokio_tar::Archive::new(archive(directory, dockerfile).unwrap());
-        let mut entries = archive.entries().unwrap();
-        let mut names = Vec::new();
-        while let Some(entry) = entries.next().await {
-            names.push(entry.unwrap().path().unwrap().display().to_string());
-        }
-        names
-    }
-
-    #[tokio::test]
-    async fn all_that_is_not_left_out_is_in_it() {
-        let folder = tempfile::tempdir().unwrap();
-        for file in ["Dockerfile.x64", "src/main.c", ".git/config", "keep/a.log", "a.log"] {
-            let path = folder.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, file).unwrap();
-        }
-        std::os::unix::fs::symlink("/etc/shadow", folder.path().join("link")).unwrap();
-        fs::write(
-            folder.path().join(".dockerignore"),
-            ".git\n**/*.log\n!keep/a.log\nDockerfile*\n",
-        )
-        .unwrap();
-        assert_eq!(
-            names(folder.path(), "Dockerfile.x64").await,
-            [
-                ".dockerignore",
-                "Dockerfile.x64",
-                "keep/",
-                "keep/a.log",
-                "link",
-                "src/",
-                "src/main.c"
-            ]
-        );
-    }
-
-    #[tokio::test]
-    async fn without_its_recipe_there_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = archive(folder.path(), "Dockerfile").err().unwrap();
-        assert_eq!(error.kind(), crate::Kind::NotFound);
-    }
-}
+#[path = "context_tests.rs"]
+mod tests;

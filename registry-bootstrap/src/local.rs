@@ -33,9 +33,14 @@ impl Local {
 
     /// Make an image of a directory; `tell` hears what the build says.
     pub async fn build(&self, spec: &BuildSpec, directory: &Path, mut tell: impl FnMut(&str)) -> Result<Image> {
-        let archive = context::archive(directory, &spec.dockerfile)?;
+        let recipe = context::recipe(directory, &spec.dockerfile)?;
+        let archive = context::archive(directory, &recipe)?;
+        let spec = BuildSpec {
+            dockerfile: recipe.display().to_string(),
+            ..spec.clone()
+        };
         let (said, mut lines) = mpsc::channel(WAITING);
-        let build = self.engine.build(spec, archive, said);
+        let build = self.engine.build(&spec, archive, said);
         tokio::pin!(build);
         loop {
             tokio::select! {
