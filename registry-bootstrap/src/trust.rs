@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -19,8 +19,9 @@ use serde_json::{Map, Value, json};
 use crate::accounts::Holder;
 use crate::{Error, Result};
 
-/// The largest file of accounts that is read.
+/// The largest file of accounts that is read, and how many links may lead to it.
 const MAX_FILE: u64 = 1 << 20;
+const MAX_LINKS: usize = 8;
 
 /// Under what Docker keeps the account at the registry that is meant where none is named.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -66,9 +67,9 @@ pub enum For<'a> {
 
 /// Have root's Docker log in with these accounts, by registry; one of `gone` is logged out. Whether that is news.
 pub fn log_in(paths: &Paths, who: For<'_>, accounts: &BTreeMap<String, RegistryAuth>, gone: &[String]) -> Result<bool> {
-    let path = paths.docker_accounts();
     // The agent and kato may be at it at once.
     let _turn = turn(paths)?;
+    let path = behind_links(&paths.docker_accounts())?;
     let mut whole = read(&path)?;
     let before = whole.clone();
     let auths = whole.entry("auths").or_insert_with(|| json!({}));
@@ -104,6 +105,24 @@ pub fn account(paths: &Paths, registry: &str) -> Option<RegistryAuth> {
     account_in(&paths.docker_accounts(), registry)
 }
 
+/// As whom root's Docker has an account at this registry that is none of this cluster's.
+pub fn foreign(paths: &Paths, registry: &str) -> Option<String> {
+    let present = account(paths, registry)?;
+    Holder::of(&present.username).is_none().then_some(present.username)
+}
+
+/// What root's Docker asks for its account at this registry in place of looking into its file, as that file says.
+pub fn credential_store(paths: &Paths, registry: &str) -> Option<String> {
+    let whole = read(&paths.docker_accounts()).ok()?;
+    let of_registry = whole.get("credHelpers").and_then(|all| all.get(key(registry)));
+    let (name, value) = match of_registry {
+        Some(helper) => ("credHelpers", helper),
+        None => ("credsStore", whole.get("credsStore")?),
+    };
+    let helper = value.as_str().filter(|helper| !helper.is_empty())?;
+    Some(format!("{name}: {helper}"))
+}
+
 /// Whether this account is one of the cluster's administrators.
 pub fn is_administrators(account: &RegistryAuth) -> bool {
     matches!(Holder::of(&account.username), Some(Holder::Administrator(_)))
@@ -131,6 +150,22 @@ fn key(registry: &str) -> &str {
         "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
         other => other,
     }
+}
+
+/// Where the file is that this path leads to: a link is written through, and stays.
+fn behind_links(path: &Path) -> Result<PathBuf> {
+    let mut at = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        match std::fs::read_link(&at) {
+            Ok(target) => at = at.parent().unwrap_or(Path::new("/")).join(target),
+            // It is no link, or nothing yet; what else is wrong with it is told where it is read.
+            Err(_) => return Ok(at),
+        }
+    }
+    Err(Error::refused(
+        format!("{} leads through more than {MAX_LINKS} links", path.display()),
+        "move it away",
+    ))
 }
 
 /// The turn of one who changes the accounts.
@@ -165,130 +200,5 @@ fn make(directory: &Path, mode: u32) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    fn account_of(name: &str) -> RegistryAuth {
-        RegistryAuth {
-            username: name.to_owned(),
-            password: "a:b".to_owned(),
-        }
-    }
-
-    const NODE: For<'_> = For::Node {
-        own: "core:5000",
-        refused: None,
-    };
-
-    fn place() -> (tempfile::TempDir, Paths) {
-        let root = tempfile::tempdir().unwrap();
-        let paths = Paths::from_root(Some(root.path()));
-        (root, paths)
-    }
-
-    #[test]
-    fn accounts_come_and_go_and_all_else_stays() {
-        let (_root, paths) = place();
-        let file = paths.docker_accounts();
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        let own = r#"{"credHelpers": {"gcr.io": "gcloud"}, "auths": {"docker.example": {"auth": "eDp5"}}, "detachKeys": "x"}"#;
-        std::fs::write(&file, own).unwrap();
-        let ours = BTreeMap::from([("core:5000".to_owned(), account_of("node-1"))]);
-        assert!(log_in(&paths, NODE, &ours, &[]).unwrap());
-        assert!(!log_in(&paths, NODE, &ours, &[]).unwrap(), "it is no news");
-        assert_eq!(account(&paths, "core:5000"), Some(account_of("node-1")));
-        assert_eq!(account(&paths, "docker.example").unwrap().username, "x");
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(log_in(&paths, NODE, &BTreeMap::new(), &["core:5000".to_owned()]).unwrap());
-        let left: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        assert_eq!(left, serde_json::from_str::<Value>(own).unwrap());
-    }
-
-    #[test]
-    fn a_nodes_account_gives_way_to_an_administrators() {
-        let (_root, paths) = place();
-        let one = |name: &str| BTreeMap::from([("core:5000".to_owned(), account_of(name))]);
-        let present = || account(&paths, "core:5000").map(|account| account.username);
-        assert!(log_in(&paths, NODE, &one("node-1"), &[]).unwrap());
-        assert!(log_in(&paths, For::Administrator, &one("admin-alice"), &[]).unwrap());
-        assert!(!log_in(&paths, NODE, &one("node-1"), &[]).unwrap());
-        assert_eq!(present().as_deref(), Some("admin-alice"));
-        assert!(log_in(&paths, For::Administrator, &BTreeMap::new(), &["core:5000".to_owned()]).unwrap());
-        assert!(log_in(&paths, NODE, &one("node-1"), &[]).unwrap());
-        assert_eq!(present().as_deref(), Some("node-1"));
-    }
-
-    #[test]
-    fn an_administrators_account_stays_at_the_clusters_own_registry_while_it_is_one() {
-        let (_root, paths) = place();
-        let one = |registry: &str, name: &str| BTreeMap::from([(registry.to_owned(), account_of(name))]);
-        let present = |registry: &str| account(&paths, registry).map(|account| account.username);
-        for registry in ["core:5000", "other:5000"] {
-            log_in(&paths, For::Administrator, &one(registry, "admin-alice"), &[]).unwrap();
-        }
-        assert!(log_in(&paths, NODE, &one("other:5000", "robot"), &[]).unwrap());
-        assert_eq!(present("other:5000").as_deref(), Some("robot"));
-        let other = account_of("admin-bob");
-        for (refused, left) in [(&other, "admin-alice"), (&account_of("admin-alice"), "node-1")] {
-            let who = For::Node {
-                own: "core:5000",
-                refused: Some(refused),
-            };
-            log_in(&paths, who, &one("core:5000", "node-1"), &[]).unwrap();
-            assert_eq!(present("core:5000").as_deref(), Some(left));
-        }
-    }
-
-    #[test]
-    fn dockers_own_registry_has_one_key_under_all_its_names() {
-        let (_root, paths) = place();
-        for name in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
-            let robot = BTreeMap::from([(name.to_owned(), account_of("robot"))]);
-            assert!(log_in(&paths, NODE, &robot, &[]).unwrap());
-            assert_eq!(account(&paths, name), Some(account_of("robot")));
-            assert_eq!(
-                engine::account(&paths.docker_accounts(), "busybox"),
-                Some(account_of("robot"))
-            );
-            let file = std::fs::read_to_string(paths.docker_accounts()).unwrap();
-            assert!(file.contains(r#""https://index.docker.io/v1/""#), "{file}");
-            assert!(log_in(&paths, NODE, &BTreeMap::new(), &[name.to_owned()]).unwrap());
-            assert_eq!(account(&paths, name), None);
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_not_understood_is_left_alone() {
-        let (_root, paths) = place();
-        let file = paths.docker_accounts();
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        for odd in ["hidden", "[]", r#"{"auths": []}"#] {
-            std::fs::write(&file, odd).unwrap();
-            let ours = BTreeMap::from([("core:5000".to_owned(), account_of("node-1"))]);
-            let error = log_in(&paths, NODE, &ours, &[]).unwrap_err();
-            assert_eq!(error.kind(), crate::Kind::Refused);
-            assert!(!error.to_string().contains("hidden"));
-            assert_eq!(std::fs::read_to_string(&file).unwrap(), odd);
-        }
-    }
-
-    #[test]
-    fn nothing_is_made_where_there_is_nothing_to_say() {
-        let (_root, paths) = place();
-        assert!(!log_in(&paths, NODE, &BTreeMap::new(), &["core:5000".to_owned()]).unwrap());
-        assert!(!paths.docker_accounts().exists());
-    }
-
-    #[test]
-    fn the_ca_is_where_docker_looks_for_it() {
-        let (root, paths) = place();
-        assert!(believe(&paths, "core:5000", "CA").unwrap());
-        assert!(!believe(&paths, "core:5000", "CA").unwrap());
-        let file = root.path().join("etc/docker/certs.d/core:5000/ca.crt");
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "CA");
-        forget(&paths, "core:5000").unwrap();
-        forget(&paths, "core:5000").unwrap();
-        assert!(!file.parent().unwrap().exists());
-    }
-}
+#[path = "trust_tests.rs"]
+mod tests;

@@ -12,4 +12,5 @@ mod data;
 mod harness;
 mod node;
 mod processes;
+mod registry;
 mod retire;

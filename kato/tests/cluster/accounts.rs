@@ -197,3 +197,25 @@ fn accounts_at_other_registries_need_no_registry_of_the_cluster() {
     assert_eq!(known("other.example:5000").as_deref(), Some("robot:word"));
     assert!(!one.paths().docker_trust().join("core:5000").exists());
 }
+
+#[test]
+fn an_account_of_somebody_else_at_the_clusters_registry_stays_unless_it_is_to_go() {
+    let core = Node::core();
+    let file = core.paths().docker_accounts();
+    let text = || fs::read_to_string(&file).unwrap_or_default();
+    recorded(&core, "core:5000");
+    until("the node is logged in", || {
+        trust::account(&core.paths(), "core:5000").is_some_and(|account| account.username.starts_with("node-"))
+    });
+    // The node's own gives way.
+    core.done(&["registry", "login"]);
+    let foreign = r#"{"auths": {"core:5000": {"auth": "Ym9iOnB3"}}, "credsStore": "pass"}"#;
+    fs::write(&file, foreign).expect("a file");
+    let said = core.refused(3, &["registry", "login"]);
+    assert!(said.contains("an account of its own at core:5000, as bob"), "{said}");
+    assert_eq!(text(), foreign);
+    let said = core.said(&["registry", "login", "--force"]);
+    assert!(said.contains("credsStore: pass"), "{said}");
+    let account = trust::account(&core.paths(), "core:5000").expect("an account");
+    assert!(trust::is_administrators(&account), "{}", account.username);
+}

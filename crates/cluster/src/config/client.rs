@@ -195,6 +195,32 @@ impl Config {
         Err(Error::Contended { tries: commit::TRIES })
     }
 
+    /// Put a value in place of what is at `target`, if the layer itself has `present` there until then. `None` where it has not:
+    /// nothing was changed, and it is to be looked at again.
+    pub async fn replace(
+        &self,
+        target: &Target,
+        present: Option<&Value>,
+        value: Value,
+        author: &Author,
+    ) -> Result<Option<Changed>> {
+        let layers = self.layers().await?;
+        let own = layers.own(&target.scope);
+        if own.nest(&self.schema.canonical(&target.address)).as_ref() != present {
+            return Ok(None);
+        }
+        let edited = edit::apply(&layers, self.schema, target, Edit::Set(value), false)?;
+        let changes = own.diff(&edited.tree);
+        if changes.is_empty() {
+            return Ok(Some(self.changed(target, &layers, edited, layers.revision)));
+        }
+        let changes = [(target.scope.clone(), changes)];
+        Ok(match self.commit(&layers, &changes, author).await? {
+            Outcome::Done(revision) => Some(self.changed(target, &layers, edited, revision)),
+            Outcome::Stale => None,
+        })
+    }
+
     /// Take what is at `target` and below it away.
     pub async fn del(&self, target: &Target, author: &Author) -> Result<Changed> {
         self.change(target, Edit::Del, false, author).await

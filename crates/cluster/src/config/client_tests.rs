@@ -79,6 +79,29 @@ async fn several_values_are_set_in_one_revision_or_none_of_them() {
 }
 
 #[tokio::test]
+async fn a_value_is_replaced_where_it_is_what_was_seen() {
+    let (_, config) = new();
+    let at = target("cluster", "registry/location");
+    let replace = async |seen: Option<&Value>, value: &str| {
+        let done = config.replace(&at, seen, json!(value), &author()).await.unwrap();
+        done.map(|changed| changed.value)
+    };
+    // The default is nothing that the layer has.
+    assert_eq!(replace(Some(&json!("")), "a:1").await, None);
+    assert_eq!(replace(None, "a:1").await, Some(Some(json!("a:1"))));
+    assert_eq!(replace(None, "b:1").await, None);
+    assert_eq!(replace(Some(&json!("a:1")), "b:1").await, Some(Some(json!("b:1"))));
+    assert_eq!(replace(Some(&json!("b:1")), "b:1").await, Some(Some(json!("b:1"))));
+    assert!(
+        config
+            .replace(&at, Some(&json!("b:1")), json!("no place"), &author())
+            .await
+            .is_err()
+    );
+    assert_eq!(config.layers().await.unwrap().revision, 2);
+}
+
+#[tokio::test]
 async fn a_component_is_replaced_in_one_revision() {
     let (store, config) = new();
     set(&config, "other", "/", json!({"a": 1, "b": {"c": 2}, "d": [1]}))

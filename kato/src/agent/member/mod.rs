@@ -18,7 +18,7 @@ mod images;
 mod observe;
 mod orders;
 mod record;
-mod registry;
+pub mod registry;
 mod report;
 #[cfg(test)]
 mod tests;

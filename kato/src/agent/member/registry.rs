@@ -10,7 +10,7 @@ use std::time::Duration;
 use cluster::config::schema::registry::Account;
 use cluster::files;
 use cluster::identity::{Key, Pki};
-use cluster::nodes::{Kind, Membership};
+use cluster::nodes::{Kind, Membership, Paths};
 use registry_bootstrap::RegistryAuth;
 use registry_bootstrap::trust::{self, For};
 use serde::{Deserialize, Serialize};
@@ -74,9 +74,14 @@ pub async fn keep(member: &Member) {
     }
 }
 
+/// Whether the account that this node's Docker has at a registry was written by its agent, and is the cluster's to change.
+pub fn is_written(paths: &Paths, registry: &str) -> bool {
+    read(paths).accounts.iter().any(|written| written == registry)
+}
+
 /// Neither a registry of the cluster nor an account at another is known here: nothing is missing while the core is away.
 fn has_none(member: &Member, location: Option<&str>) -> bool {
-    location.is_none_or(str::is_empty) && read(member) == Written::default()
+    location.is_none_or(str::is_empty) && read(&member.paths) == Written::default()
 }
 
 fn say(member: &Member, problem: String) {
@@ -99,7 +104,7 @@ async fn step(member: &Member, location: &str) -> Result<()> {
     let (Kind::Cluster, Some(membership)) = (node.kind, &node.cluster) else {
         return Ok(());
     };
-    let mut written = read(member);
+    let mut written = read(&member.paths);
     believe(member, location, &mut written)?;
     let client = client(member, membership)?;
     let given = account(&client, AskAccount::Node(node.id)).await?;
@@ -117,6 +122,7 @@ async fn step(member: &Member, location: &str) -> Result<()> {
         .iter()
         .filter(|known| !accounts.contains_key(known.as_str()));
     let gone: Vec<String> = gone.cloned().collect();
+    say_what_is_replaced(member, &accounts, &written);
     // Before it is done, so that it can be taken back whatever happens.
     written.accounts.extend(accounts.keys().cloned());
     write(member, &mut written)?;
@@ -129,6 +135,18 @@ async fn step(member: &Member, location: &str) -> Result<()> {
     written.accounts = accounts.into_keys().collect();
     write(member, &mut written)?;
     resolves(location).await
+}
+
+/// What the cluster has an account for is the cluster's to say; whose own account that replaces learns it here.
+fn say_what_is_replaced(member: &Member, accounts: &BTreeMap<String, RegistryAuth>, written: &Written) {
+    for registry in accounts.keys().filter(|registry| !written.accounts.contains(registry)) {
+        if let Some(name) = trust::foreign(&member.paths, registry) {
+            warn!(
+                registry,
+                name, "root's Docker had an account of its own there, which the cluster's replaces"
+            );
+        }
+    }
 }
 
 /// Have Docker believe the registry at `location`, and what was the cluster's before no more. Needs no core.
@@ -202,13 +220,13 @@ fn auth(account: Account) -> RegistryAuth {
     }
 }
 
-fn file(member: &Member) -> PathBuf {
-    member.paths.kato_lib().join("registries.json")
+fn file(paths: &Paths) -> PathBuf {
+    paths.kato_lib().join("registries.json")
 }
 
-fn read(member: &Member) -> Written {
+fn read(paths: &Paths) -> Written {
     // One that is not usable is as none: what it had is written anew.
-    let bytes = files::read_limited(&file(member), MAX_FILE).unwrap_or_default();
+    let bytes = files::read_limited(&file(paths), MAX_FILE).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
@@ -217,10 +235,10 @@ fn write(member: &Member, written: &mut Written) -> Result<()> {
         list.sort_unstable();
         list.dedup();
     }
-    if read(member) == *written {
+    if read(&member.paths) == *written {
         return Ok(());
     }
-    let path = file(member);
+    let path = file(&member.paths);
     let failed = |error: std::io::Error| Error::failed(format!("could not write {}", path.display())).because(error);
     let text = serde_json::to_vec(&written).map_err(|error| failed(error.into()))?;
     files::write_atomic(&path, &text, 0o600).map_err(failed)

@@ -3,28 +3,38 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use std::time::Duration;
+
 use clap::Args;
 use cluster::config::schema::registry::{Account, accounts};
 use cluster::config::{Config, KeyPath, Name, Secrets, Target};
 use registry_bootstrap::RegistryAuth;
 use registry_bootstrap::trust::{self, For};
+use serde_json::Value;
+use tokio::time::sleep;
 
 use super::{problem, shared};
+use crate::agent::member::registry as agents;
 use crate::commands::Context;
 use crate::commands::config::{change, open_store, problem as tree};
 use crate::error::{Error, Exit, Result};
 
 /// The longest password that is read.
 const MAX_PASSWORD: u64 = 4096;
+/// How often a change is tried again when others come in between, and the pause after that, which grows with each.
+const TRIES: u32 = 32;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Log in at the cluster's image registry, or have all nodes log in at another
 ///
 /// Without REGISTRY, root's Docker on this machine gets the administrator's account at the cluster's registry, which pushes. With
-/// one, name and password are kept as a secret of the cluster, and each node's Docker is logged in there. Other accounts stay.
+/// one, name and password are kept as a secret of the cluster, and each node's Docker is logged in there. Other accounts stay, also
+/// one at the same registry that root's Docker on this machine has and the cluster did not give it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   kato registry login
+  kato registry login --force
   kato registry login registry.example.com -u robot < password")]
 pub struct LoginArgs {
     /// Another registry: its host, or host:port
@@ -33,6 +43,9 @@ pub struct LoginArgs {
     /// The account there; its password is read from the standard input
     #[arg(short, long, value_name = "NAME", requires = "registry")]
     username: Option<String>,
+    /// Replace an account there that the cluster did not give
+    #[arg(long)]
+    force: bool,
 }
 
 /// Log out at the cluster's image registry, or have all nodes log out at another
@@ -50,7 +63,7 @@ pub struct LogoutArgs {
 /// Log in.
 pub async fn log_in(context: &Context, args: &LoginArgs) -> Result<Exit> {
     let (Some(registry), Some(username)) = (&args.registry, &args.username) else {
-        let registry = own(context).await?;
+        let registry = own(context, args.force).await?;
         context.ui.line(&format!("root's Docker is logged in at {registry}"))?;
         return Ok(Exit::Done);
     };
@@ -59,10 +72,16 @@ pub async fn log_in(context: &Context, args: &LoginArgs) -> Result<Exit> {
         password: password()?,
     };
     change(context, "login", |all| {
+        // What the cluster has or had there is its own to change.
+        let is_ours = all.contains_key(registry) || agents::is_written(&context.paths, registry);
+        if !args.force && !is_ours {
+            check_foreign(context, registry)?;
+        }
         all.insert(registry.clone(), account.clone());
         Ok(())
     })
     .await?;
+    warn_of_store(context, registry);
     context
         .ui
         .line(&format!("All nodes log in at {registry} as {username}"))?;
@@ -72,10 +91,7 @@ pub async fn log_in(context: &Context, args: &LoginArgs) -> Result<Exit> {
 /// Log out.
 pub async fn log_out(context: &Context, args: &LogoutArgs) -> Result<Exit> {
     let Some(registry) = &args.registry else {
-        let (_, store) = open_store(context).await?;
-        let node = cluster::nodes::NodeFile::load(&context.paths)?;
-        let config = Config::new(store, node.name);
-        let location = text(&config, "registry/location").await?;
+        let location = location(context).await?;
         let logged_out = trust::log_in(&context.paths, For::Administrator, &BTreeMap::new(), &[location]);
         logged_out.map_err(problem::registry)?;
         context
@@ -92,46 +108,78 @@ pub async fn log_out(context: &Context, args: &LogoutArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Give root's Docker the administrator's account at the cluster's registry; where that is.
-pub async fn own(context: &Context) -> Result<String> {
+/// Give root's Docker the administrator's account at the cluster's registry, also where it has another one and `force` is given;
+/// where that registry is.
+pub async fn own(context: &Context, force: bool) -> Result<String> {
     let given = shared::account(context).await?;
+    if !force {
+        check_foreign(context, &given.location)?;
+    }
     let auth = RegistryAuth {
         username: given.account.username,
         password: given.account.password,
     };
     let all = BTreeMap::from([(given.location.clone(), auth)]);
     trust::log_in(&context.paths, For::Administrator, &all, &[]).map_err(problem::registry)?;
+    warn_of_store(context, &given.location);
     Ok(given.location)
+}
+
+/// Refuse to take the place of an account that somebody else gave root's Docker.
+fn check_foreign(context: &Context, registry: &str) -> Result<()> {
+    match trust::foreign(&context.paths, registry) {
+        None => Ok(()),
+        Some(name) => Err(Error::refused(format!(
+            "root's Docker on this machine has an account of its own at {registry}, as {name}, which would be lost"
+        ))
+        .hint("replace it with --force")),
+    }
+}
+
+/// Say it where Docker does not look at what is written here.
+fn warn_of_store(context: &Context, registry: &str) {
+    if let Some(store) = trust::credential_store(&context.paths, registry) {
+        context.ui.warn(&format!(
+            "root's Docker on this machine does not look at this account: {} has {store} for {registry}. \
+             Images for containers are pulled with it all the same",
+            context.paths.docker_accounts().display()
+        ));
+    }
 }
 
 async fn change(
     context: &Context,
     verb: &str,
-    change: impl FnOnce(&mut BTreeMap<String, Account>) -> Result<()>,
+    change: impl Fn(&mut BTreeMap<String, Account>) -> Result<()>,
 ) -> Result<()> {
     let (node, store) = open_store(context).await?;
     let config = Config::new(store, node.name);
     let unusable = |reason: String| Error::failed(format!("the accounts at other registries are not usable: {reason}"));
-    let mut all = accounts(&text(&config, "registry/credentials").await?).map_err(unusable)?;
-    change(&mut all)?;
-    let value = serde_json::to_string(&all).map_err(|error| unusable(error.to_string()))?;
     let author = change::author_of(format!("kato registry {verb}"));
-    let set = config
-        .set(&target("registry/credentials")?, value.into(), false, &author)
-        .await;
-    set.map(drop).map_err(tree::tree)
+    let target = target("registry/credentials")?;
+    let own = Target {
+        own: true,
+        ..target.clone()
+    };
+    for tried in 0..TRIES {
+        let present = config.get_with(&own, Secrets::Revealed).await.map_err(tree::tree)?;
+        let mut all = accounts(present.as_ref().and_then(Value::as_str).unwrap_or_default()).map_err(unusable)?;
+        change(&mut all)?;
+        let value = serde_json::to_string(&all).map_err(|error| unusable(error.to_string()))?;
+        let replaced = config.replace(&target, present.as_ref(), value.into(), &author).await;
+        if replaced.map_err(tree::tree)?.is_some() {
+            return Ok(());
+        }
+        sleep(PAUSE * tried).await;
+    }
+    Err(Error::failed(format!("others changed the accounts {TRIES} times meanwhile")).hint("try again"))
 }
 
-async fn text(config: &Config, path: &str) -> Result<String> {
-    let value = config
-        .get_with(&target(path)?, Secrets::Revealed)
-        .await
-        .map_err(tree::tree)?;
-    Ok(value
-        .as_ref()
-        .and_then(|value| value.as_str())
-        .unwrap_or_default()
-        .to_owned())
+async fn location(context: &Context) -> Result<String> {
+    let (node, store) = open_store(context).await?;
+    let config = Config::new(store, node.name);
+    let value = config.get(&target("registry/location")?).await.map_err(tree::tree)?;
+    Ok(value.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned())
 }
 
 fn target(path: &str) -> Result<Target> {

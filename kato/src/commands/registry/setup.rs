@@ -35,9 +35,11 @@ pub async fn run(context: &Context, args: &SetupArgs) -> Result<Exit> {
     let news = if done.changed { "answers" } else { "answers as before" };
     context.ui.line(&format!("The registry {news} at {}", done.location))?;
     // Not all who may set it up are to push.
-    match login::own(context).await {
+    match login::own(context, false).await {
         Ok(registry) => context.ui.detail(&format!("root's Docker is logged in at {registry}")),
-        Err(error) => context.ui.warn(&format!("root's Docker is not logged in: {error}")),
+        Err(error) => context.ui.warn(&format!(
+            "root's Docker is not logged in (kato registry login): {error}"
+        )),
     }
     Ok(Exit::Done)
 }
