@@ -12,6 +12,7 @@ use engine::{ContainerId, ContainerState};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
+use self::unnamed::Forgotten;
 use crate::apply;
 use crate::core::Core;
 use crate::status::size;
@@ -34,6 +35,8 @@ pub struct Freed {
     pub freed: u64,
     /// Manifests that had no name any more and were forgotten: `repository@digest`.
     pub forgotten: Vec<String>,
+    /// Repositories that stay as they are, since it cannot be told what their tags name, each with why.
+    pub unclear: Vec<String>,
 }
 
 /// Collect. With `untagged`, manifests that nothing names are forgotten before. The registry is away meanwhile, and back
@@ -52,13 +55,14 @@ pub async fn collect(core: &Core, untagged: bool) -> Result<Freed> {
     let collected = run(core, untagged, &in_use).await;
     // Also where it failed: a registry that is stopped is no use to anyone.
     apply::bring_back(core).await?;
-    let forgotten = collected?;
+    let Forgotten { forgotten, unclear } = collected?;
     let after = size(&core.places.data());
     Ok(Freed {
         before,
         after,
         freed: before.saturating_sub(after),
         forgotten,
+        unclear,
     })
 }
 
@@ -87,7 +91,7 @@ fn digests(text: &str) -> Vec<String> {
     found.map(|hex| format!("sha256:{hex}")).collect()
 }
 
-async fn run(core: &Core, untagged: bool, in_use: &BTreeSet<String>) -> Result<Vec<String>> {
+async fn run(core: &Core, untagged: bool, in_use: &BTreeSet<String>) -> Result<Forgotten> {
     let mut image = None;
     for one in container::all(core).await? {
         container::stop(core, &one.id).await?;
@@ -97,7 +101,7 @@ async fn run(core: &Core, untagged: bool, in_use: &BTreeSet<String>) -> Result<V
     let image = image.ok_or_else(none)?;
     let forgotten = match untagged {
         true => unnamed::forget(&core.places.data(), in_use)?,
-        false => Vec::new(),
+        false => Forgotten::default(),
     };
     let mut spec = container::spec(core, &image, &["garbage-collect"]);
     // One that a run before this left behind is replaced by the next `up` at the latest.

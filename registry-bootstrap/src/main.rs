@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use cluster::config::Author;
 use cluster::nodes::{Access, NodeFile, Paths, open_tree};
 use registry_bootstrap::core::Core;
-use registry_bootstrap::{Error, Result, apply, chain, gc, status};
+use registry_bootstrap::{Error, Kind, Result, apply, chain, gc, status};
 
 /// Give a Fence cluster an image registry on its core
 #[derive(Debug, Parser)]
@@ -109,7 +109,14 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Gc { untagged } => {
             let freed = gc::collect(&core, untagged).await?;
-            format!("{} bytes freed", freed.freed)
+            print(&format!("{} bytes freed", freed.freed));
+            return Ok(match freed.unclear.as_slice() {
+                [] => ExitCode::SUCCESS,
+                unclear => {
+                    say(&format!("left as they are: {}", unclear.join("; ")));
+                    ExitCode::from(Kind::Partly.code())
+                }
+            });
         }
         Command::Down { purge } => match apply::down(&core, purge, &author("down")).await? {
             true => "the registry is down".to_owned(),

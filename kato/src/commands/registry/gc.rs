@@ -13,6 +13,7 @@ use crate::ui::{Format, FormatArgs};
 ///
 /// The content of images that were deleted goes. What has a tag stays, what an index with a tag names, and what the configuration
 /// names by its digest. The registry is away for as long as it takes; pulls and pushes fail meanwhile and are to be done again.
+/// Where it cannot be told what a tag names, all of that repository stays, and the exit code is 6.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -32,9 +33,17 @@ pub async fn run(context: &Context, args: &GcArgs) -> Result<Exit> {
     let progress = context.ui.progress("looking for what the registry does not need");
     let freed = gc::collect(&core, args.untagged).await.map_err(problem::registry)?;
     drop(progress);
+    let exit = if freed.unclear.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Partly
+    };
+    for repository in &freed.unclear {
+        context.ui.warn(&format!("All of it stays: {repository}"));
+    }
     if args.format.format() != Format::Text {
         context.ui.document(args.format.format(), &freed)?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     for image in &freed.forgotten {
         context.ui.say(&format!("forgotten: {image}"));
@@ -45,5 +54,5 @@ pub async fn run(context: &Context, args: &GcArgs) -> Result<Exit> {
         ByteSize::b(freed.freed),
         ByteSize::b(freed.after)
     ))?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
