@@ -10,6 +10,7 @@ use std::time::Duration;
 use cluster::config::Author;
 use cluster::files;
 use cluster::identity::{Ca, Certificate, Key, Request, Subject, self_signed};
+use cluster::nodes::Paths;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -72,6 +73,15 @@ pub async fn keep(core: &Core) -> Result<bool> {
         Some(configured) => bring_up(core, &configured, &|_| {}).await,
         None => Ok(false),
     }
+}
+
+/// When the certificate of a registry that was set up is to be renewed.
+pub fn renewal(paths: &Paths) -> Option<Timestamp> {
+    let places = Places::of(paths);
+    let certificate = Certificate::load(&places.certificate()).ok();
+    certificate
+        .filter(|_| places.config().exists())
+        .map(|certificate| certificate.renew_at())
 }
 
 /// Bring back the one that was set up, and wait until it answers. The caller has the turn.

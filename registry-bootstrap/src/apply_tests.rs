@@ -125,6 +125,25 @@ async fn one_that_ended_or_is_gone_is_brought_back_and_one_taken_down_is_not() {
 }
 
 #[tokio::test]
+async fn it_is_known_when_its_certificate_is_due_while_there_is_one() {
+    let bench = bench().await;
+    assert_eq!(renewal(&bench.core.paths), None);
+    bench
+        .core
+        .record("certificates/lifetime", 30.into(), &author())
+        .await
+        .unwrap();
+    up(&bench).await.unwrap();
+    let due = renewal(&bench.core.paths).unwrap();
+    let left = due.duration_since(Timestamp::now()).as_secs();
+    assert!((15..=20).contains(&left), "after two thirds of 30 s: {left} s");
+    let id = container::all(&bench.core).await.unwrap()[0].id.clone();
+    bench.fake.exit(&id, 0);
+    down(&bench.core, false, &author()).await.unwrap();
+    assert_eq!(renewal(&bench.core.paths), None);
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_refused_with_what_to_do() {
     let bench = bench().await;
     let spec = engine::ContainerSpec {
