@@ -52,7 +52,11 @@ impl Local {
                             tell(&line);
                         }
                     }
-                    return done.map_err(Error::engine(format!("make the image {}", spec.name)));
+                    let what = match spec.name.as_str() {
+                        "" => "an image".to_owned(),
+                        name => format!("the image {name}"),
+                    };
+                    return done.map_err(Error::engine(format!("make {what} of {}", directory.display())));
                 }
             }
         }

@@ -51,7 +51,7 @@ impl std::fmt::Debug for RegistryAuth {
 /// How an image is to be made of a context, the archive that comes with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BuildSpec {
-    /// What it is called.
+    /// What it is called; empty = nothing, it is known by its id alone.
     pub name: String,
     /// The recipe, by its path in the context.
     pub dockerfile: String,

@@ -19,6 +19,7 @@ pub async fn images(bench: Bench) {
     an_image_in_use_stays(&bench).await;
     a_broken_archive_makes_no_image(&bench).await;
     a_build_is_an_image(&bench).await;
+    a_build_without_a_name_is_one_by_its_id(&bench).await;
     what_is_not_there_is_not_pushed(&bench).await;
 }
 
@@ -62,6 +63,20 @@ async fn a_build_is_an_image(bench: &Bench) {
     assert_eq!(engine.image(&name).await.unwrap().id, made.id);
     assert!(lines.recv().await.is_some_and(|line| line.starts_with("Step 1/")));
     engine.remove_image(&name).await.unwrap();
+}
+
+async fn a_build_without_a_name_is_one_by_its_id(bench: &Bench) {
+    let engine = &bench.engine;
+    let spec = BuildSpec {
+        dockerfile: "Recipe".to_owned(),
+        ..BuildSpec::default()
+    };
+    let recipe = format!("FROM {}\nLABEL io.fence.unnamed={}\n", bench.image, bench.id);
+    let (said, _lines) = mpsc::channel(64);
+    let made = engine.build(&spec, one_file("Recipe", &recipe), said).await.unwrap();
+    assert_eq!(made.tags, Vec::<String>::new());
+    assert_eq!(engine.image(&made.id.0).await.unwrap().id, made.id);
+    engine.remove_image(&made.id.0).await.unwrap();
 }
 
 async fn what_is_not_there_is_not_pushed(bench: &Bench) {

@@ -78,14 +78,11 @@ impl Docker {
 
     pub(super) async fn import_image(&self, name: &str, tar: TarStream) -> Result<Image> {
         let call = on("import", name);
-        let wanted: ImageName = name.parse().map_err(|bad| refused(&call, &bad))?;
-        let Some(tag) = wanted.tag() else {
-            return Err(refused(&call, &"an image cannot be made under a digest"));
-        };
+        let wanted = named(&call, name)?;
         let options = CreateImageOptions {
             from_src: Some("-".to_owned()),
             repo: Some(wanted.repository().to_owned()),
-            tag: Some(tag.to_owned()),
+            tag: wanted.tag().map(str::to_owned),
             ..Default::default()
         };
         let (activity, unreadable) = (Activity::new(), Arc::new(OnceLock::new()));
@@ -95,26 +92,13 @@ impl Docker {
             .client
             .create_image(Some(options), Some(body), None)
             .map_err(|error| convert::error(&call, &endpoint, error));
-        let mut made = None;
-        let done = self
-            .transfer(&call, &activity, answers, |step| made = step.status.or(made.take()))
-            .await;
-        if let Some(reason) = unreadable.get() {
-            let reason = format!("its archive cannot be read: {reason}");
-            return Err(Error::Failed {
-                attempt: call.attempt,
-                reason,
-            });
-        }
-        done?;
         // The last line of the answer is the new image's id.
-        match made {
-            Some(id) => self.inspect_image(&id).await,
-            None => Err(Error::Failed {
-                attempt: call.attempt,
-                reason: "the answer names no image".to_owned(),
-            }),
-        }
+        let mut id = None;
+        let done = self
+            .transfer(&call, &activity, answers, |step| id = step.status.or(id.take()))
+            .await;
+        let id = made(call, done, "archive", &unreadable, id)?;
+        self.inspect_image(&id).await
     }
 
     pub(super) async fn push_image(
@@ -185,6 +169,34 @@ pub(super) fn refused(call: &Call, reason: &impl ToString) -> Error {
         attempt: call.attempt.clone(),
         reason: reason.to_string(),
     }
+}
+
+/// The name that an image is to be made under.
+pub(super) fn named(call: &Call, name: &str) -> Result<ImageName> {
+    let wanted: ImageName = name.parse().map_err(|bad| refused(call, &bad))?;
+    match wanted.tag() {
+        Some(_) => Ok(wanted),
+        None => Err(refused(call, &"an image cannot be made under a digest")),
+    }
+}
+
+/// The id of the image that was made of what was sent; that this could not be read goes before all that the engine says of it.
+pub(super) fn made(
+    call: Call,
+    done: Result<()>,
+    sent: &str,
+    unreadable: &OnceLock<String>,
+    id: Option<String>,
+) -> Result<String> {
+    let failed = |reason| Error::Failed {
+        attempt: call.attempt,
+        reason,
+    };
+    if let Some(reason) = unreadable.get() {
+        return Err(failed(format!("its {sent} cannot be read: {reason}")));
+    }
+    done?;
+    id.ok_or_else(|| failed("the answer names no image".to_owned()))
 }
 
 fn credentials(auth: &RegistryAuth, name: &ImageName) -> DockerCredentials {

@@ -211,7 +211,7 @@ impl Engine for Fake {
         let image = {
             let mut memory = self.memory();
             let Memory { images, news, .. } = &mut *memory;
-            images.import(&wanted, size, news)
+            images.import(Some(&wanted), size, news)
         };
         self.faults.leave(Step::Import, &attempt)?;
         Ok(image)
@@ -219,14 +219,17 @@ impl Engine for Fake {
 
     async fn build(&self, spec: &BuildSpec, context: TarStream, said: mpsc::Sender<String>) -> Result<Image> {
         let attempt = format!("build image {}", spec.name);
-        let wanted = untagged_refused(&attempt, image_name(&attempt, &spec.name)?)?;
+        let wanted = match spec.name.as_str() {
+            "" => None,
+            name => Some(untagged_refused(&attempt, image_name(&attempt, name)?)?),
+        };
         self.faults.enter(Step::Build, &attempt).await?;
         let size = read_to_end(&attempt, context).await?;
         let _ = said.try_send(format!("Step 1/1 : {}", spec.dockerfile));
         let image = {
             let mut memory = self.memory();
             let Memory { images, news, .. } = &mut *memory;
-            images.import(&wanted, size, news)
+            images.import(wanted.as_ref(), size, news)
         };
         self.faults.leave(Step::Build, &attempt)?;
         Ok(image)

@@ -81,15 +81,19 @@ impl Images {
         }
     }
 
-    pub(super) fn import(&mut self, name: &ImageName, size_bytes: u64, news: &News) -> Image {
-        let made = self.add(
-            name,
-            Image {
-                size_bytes,
-                command: Vec::new(),
-                ..image(&[])
-            },
-        );
+    pub(super) fn import(&mut self, name: Option<&ImageName>, size_bytes: u64, news: &News) -> Image {
+        let made = Image {
+            size_bytes,
+            command: Vec::new(),
+            ..image(&[])
+        };
+        let made = match name {
+            Some(name) => self.add(name, made),
+            None => {
+                self.held.push(made.clone());
+                made
+            }
+        };
         news.image(&made.id.0);
         made
     }
