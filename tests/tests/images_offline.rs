@@ -1,17 +1,11 @@
 //! Images in files: out of the registry with all their architectures, back into an empty one, and to and from Docker's own files.
 
 use serde_json::Value;
-use tests::harness::{Captured, Cluster, LIMIT, Machine, base_image, until};
+use tests::harness::{Cluster, LIMIT, Machine, base_image, until};
 
 type Story = anyhow::Result<()>;
 
 const NAME: &str = "core:5000/exampleco/multi";
-
-#[track_caller]
-fn refused(said: Captured, code: i32, why: &str) {
-    let said = said.expect_code(code);
-    assert!(said.err().contains(why), "{}", said.err());
-}
 
 /// A cluster whose registry has one name for two architectures.
 fn with_images() -> Cluster {
@@ -87,11 +81,8 @@ fn images_go_through_a_file_with_all_their_architectures() -> Story {
 
     // An empty registry has all of it again, under the same digests, and nodes pull.
     forget_all(core);
-    refused(
-        core.kato(&["image", "inspect", "exampleco/multi:1"]),
-        4,
-        "does not exist",
-    );
+    core.kato(&["image", "inspect", "exampleco/multi:1"])
+        .refused(4, "does not exist");
     let said = core.kato(&["image", "load", "/images.tar"]).ok();
     assert_eq!(said.lines().count(), 2, "{said}");
     assert_eq!(shown(core, "exampleco/multi:1"), before);
@@ -135,16 +126,14 @@ fn a_file_that_is_not_whole_gives_nothing_a_name() -> Story {
          head -c 300000 /images.tar >/short.tar; head -c 4000 /dev/urandom >/none.tar",
     ])
     .ok();
-    refused(
-        core.kato(&["image", "load", "/spoilt.tar"]),
-        3,
-        "not what its digest says",
-    );
+    core.kato(&["image", "load", "/spoilt.tar"])
+        .refused(3, "not what its digest says");
     for bad in ["/short.tar", "/none.tar"] {
         let said = core.kato(&["image", "load", bad]);
         assert!(matches!(said.code, 1 | 3), "{bad}: {} {}", said.code, said.err());
     }
-    refused(core.kato(&["image", "load", "/nothing.tar"]), 4, "there is no file");
+    core.kato(&["image", "load", "/nothing.tar"])
+        .refused(4, "there is no file");
     let all = core.kato(&["image", "list"]).ok();
     assert!(!all.contains("multi"), "{all}");
     // Nor is a file written whole of what the registry has wrongly.
@@ -163,10 +152,7 @@ fn a_file_that_is_not_whole_gives_nothing_a_name() -> Story {
         &file,
     ])
     .ok();
-    refused(
-        core.kato(&["image", "save", "exampleco/multi:1", "-o", "/again.tar"]),
-        3,
-        "not what its digest says",
-    );
+    core.kato(&["image", "save", "exampleco/multi:1", "-o", "/again.tar"])
+        .refused(3, "not what its digest says");
     Ok(())
 }

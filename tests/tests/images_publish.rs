@@ -3,17 +3,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::harness::{Captured, Cluster, LIMIT, Machine, base_image, until};
+use tests::harness::{Cluster, LIMIT, Machine, base_image, until};
 
 type Story = anyhow::Result<()>;
 
 const NAME: &str = "core:5000/exampleco/multi";
-
-#[track_caller]
-fn refused(said: Captured, code: i32, why: &str) {
-    let said = said.expect_code(code);
-    assert!(said.err().contains(why), "{}", said.err());
-}
 
 /// A cluster with the registry, and on its core a directory with two recipes: one has stages, one is for another machine.
 fn with_directory() -> Cluster {
@@ -150,10 +144,10 @@ fn one_name_has_an_image_for_each_architecture() -> Story {
     ])
     .ok();
     let set = core.kato(&["config", "set", "fence", "docker/image", "core:5000/armonly:1"]);
-    refused(set, 3, "nothing for the architecture of dea1, dea2");
+    set.refused(3, "nothing for the architecture of dea1, dea2");
     for word in ["pull", "rollout"] {
         let refusal = core.kato(&["image", word, "armonly:1"]);
-        refused(refusal, 3, "nothing for the architecture of dea1, dea2");
+        refusal.refused(3, "nothing for the architecture of dea1, dea2");
     }
     let configured = core.kato(&["config", "get", "fence", "docker/image"]).ok();
     assert_eq!(configured.trim(), format!("{NAME}:latest"));
@@ -168,23 +162,17 @@ fn one_name_has_an_image_for_each_architecture() -> Story {
         let froms: Vec<&str> = froms.iter().flat_map(|from| ["--from", from]).collect();
         core.kato(&[&["image", "index", "create", "mistake:1"], froms.as_slice()].concat())
     };
-    refused(
-        create(&["exampleco/multi:cpy-arm32"]),
-        3,
-        "by its name for linux/arm/v7",
-    );
-    refused(
-        create(&["exampleco/multi:cpy-amd64", "exampleco/multi:latest"]),
-        3,
-        "two of the images",
-    );
-    refused(create(&["nothing:1"]), 4, "does not exist");
-    refused(core.kato(&["image", "inspect", "mistake:1"]), 4, "does not exist");
+    create(&["exampleco/multi:cpy-arm32"]).refused(3, "by its name for linux/arm/v7");
+    create(&["exampleco/multi:cpy-amd64", "exampleco/multi:latest"]).refused(3, "two of the images");
+    create(&["nothing:1"]).refused(4, "does not exist");
+    core.kato(&["image", "inspect", "mistake:1"])
+        .refused(4, "does not exist");
     let all = core.kato(&["image", "list"]).ok();
     assert!(all.contains("cpy-slim-arm64") && !all.contains("mistake"), "{all}");
     // A node sees, and does not publish.
     one.kato(&["image", "inspect", "exampleco/multi"]).ok();
-    refused(one.kato(&["image", "push", "exampleco/multi:latest"]), 3, "denied");
+    one.kato(&["image", "push", "exampleco/multi:latest"])
+        .refused(3, "denied");
     Ok(())
 }
 

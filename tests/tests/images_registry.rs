@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::harness::{Captured, Cluster, LIMIT, Machine, base_image, until};
+use tests::harness::{Cluster, LIMIT, Machine, base_image, until};
 
 type Story = anyhow::Result<()>;
 
@@ -11,17 +11,12 @@ type Story = anyhow::Result<()>;
 const LONG: Duration = Duration::from_secs(120);
 const IMAGE: &str = "core:5000/exampleco/newimg:1.0.0";
 
-#[track_caller]
-fn refused(said: Captured, code: i32, why: &str) {
-    let said = said.expect_code(code);
-    assert!(said.err().contains(why), "{}", said.err());
-}
-
 /// A cluster whose core has a Docker, the base image in it, and the registry.
 fn with_registry() -> Cluster {
     let cluster = Cluster::paired();
     let core = &cluster.core;
-    refused(core.kato(&["registry", "setup"]), 5, "systemctl enable --now docker");
+    core.kato(&["registry", "setup"])
+        .refused(5, "systemctl enable --now docker");
     core.run(&["systemctl", "start", "docker"]).ok();
     core.load_image(&base_image());
     let said = core.kato(&["registry", "setup"]).ok();
@@ -71,18 +66,12 @@ fn one_command_gives_all_nodes_a_registry() -> Story {
     one.run(&["docker", "pull", IMAGE]).ok();
     // A node pulls and does not push; who is nobody does neither.
     let pushed = one.run(&["docker", "push", IMAGE]);
-    refused(pushed, 1, "denied");
-    refused(
-        one.run(&["docker", "--config", "/tmp/nobody", "push", IMAGE]),
-        1,
-        "unauthorized",
-    );
-    refused(
-        two.run(&["docker", "--config", "/tmp/nobody", "pull", IMAGE]),
-        1,
-        "unauthorized",
-    );
-    refused(one.kato(&["registry", "login"]), 3, "credential");
+    pushed.refused(1, "denied");
+    one.run(&["docker", "--config", "/tmp/nobody", "push", IMAGE])
+        .refused(1, "unauthorized");
+    two.run(&["docker", "--config", "/tmp/nobody", "pull", IMAGE])
+        .refused(1, "unauthorized");
+    one.kato(&["registry", "login"]).refused(3, "credential");
 
     // A node that has not pulled it does so when it is configured, as who it is.
     core.kato(&["config", "set", "fence", "docker/image", IMAGE]).ok();

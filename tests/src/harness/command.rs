@@ -45,6 +45,13 @@ impl Captured {
         self
     }
 
+    /// Panic unless the program ended with that code and complained of this.
+    #[track_caller]
+    pub fn refused(self, code: i32, why: &str) {
+        let said = self.expect_code(code);
+        assert!(said.err().contains(why), "{}", said.err());
+    }
+
     /// Standard output of a program that ended with 0.
     #[track_caller]
     pub fn ok(self) -> String {
