@@ -97,6 +97,15 @@ fn architecture(machine: &Machine, name: &str) -> String {
 fn one_name_has_an_image_for_each_architecture() -> Story {
     let cluster = with_directory();
     let Cluster { core, one, two, .. } = &cluster;
+    // Without a name it is known by its id; and what the patterns leave out is not in it.
+    write(core, ".dockerignore", "# none of these\nse[a-d]ret\n");
+    write(core, "Dockerfile.all", "FROM scratch\nCOPY . /\n");
+    let id = core.kato(&["image", "build", "-f", "./Dockerfile.all", "/ctx"]).ok();
+    assert!(id.starts_with("sha256:") && id.lines().count() == 1, "{id}");
+    let within = "docker create --name all \"$1\" x >/dev/null && docker export all | tar -t";
+    let files = core.run(&["sh", "-c", within, "sh", id.trim()]).ok();
+    let has = |file: &str| files.lines().any(|line| line == file);
+    assert!(has("hello") && has("Dockerfile.x64") && !has("secret"), "{files}");
     publish_both(core);
     let made = core
         .kato(&[
