@@ -14,8 +14,6 @@ use tests::harness::{Cluster, Machine};
 
 /// How many nodes.
 const NODES: [usize; 3] = [2, 4, 8];
-/// How many of them at a time, where it is not all.
-const WAVE: usize = 2;
 /// How large the image is, in MiB.
 const SIZE: usize = 128;
 /// How often it is looked how much was sent.
@@ -39,7 +37,8 @@ fn main() -> Result<()> {
             machine.ready("fence");
             more.push(machine);
         }
-        for (wave, how) in [(WAVE, "in waves of 2"), (nodes, "all at once")] {
+        let half = format!("in waves of {}", nodes / 2);
+        for (wave, how) in [(nodes / 2, half.as_str()), (nodes, "all at once")] {
             let (seconds, peak) = pull(&cluster, &format!("pulls:{nodes}-{wave}"), size, wave)?;
             writeln!(
                 out,
