@@ -123,6 +123,8 @@ fn what_is_not_set_is_the_default() {
     endpoint: localhost
     history:
       keep: 1000
+    images:
+      wave: 4
     name: micro
     registry:
       credentials: '[redacted]'

@@ -93,6 +93,7 @@ fn the_schema_explains_keys_without_a_tree() {
     cluster    endpoint               string   "localhost"   live     the host name under which clients reach the cluster
     cluster    certificates/lifetime  integer  2592000       live     how many seconds a node's certificate is good; it is renewed after two thirds of that
     cluster    history/keep           integer  1000          live     how many changes of the tree are remembered; older ones are forgotten with the next changes
+    cluster    images/wave            integer  4             live     how many nodes pull an image, or take it up in a rollout, at a time
     cluster    registry/image         string   "registry:2"  live     the image of the cluster's registry; where it is not in reach, Debian's docker-registry is packed into one
     cluster    registry/port          integer  5000          live     the port of the core at which the next kato registry setup has the registry answer; one that runs stays where it is
     cluster    registry/location      string   ""            live     where the cluster's registry answers; kato registry setup writes it, empty is nowhere
