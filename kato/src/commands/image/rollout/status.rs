@@ -29,6 +29,9 @@ pub struct StatusArgs {
 ///
 /// Too late once the image is configured for all. It waits until all is as it was.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  kato image rollout abort")]
 pub struct AbortArgs {
     #[command(flatten)]
     format: FormatArgs,
