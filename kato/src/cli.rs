@@ -96,6 +96,11 @@ fn plain(args: &[OsString]) -> String {
 }
 
 fn start(cli: Cli, root: Option<PathBuf>, ui: Ui) -> Result<Exit> {
+    // Without one, kato would go on with a node's rights, and be refused for that.
+    if let Some(path) = cli.credential.as_ref().filter(|path| !path.exists()) {
+        let message = format!("there is no credential {}", path.display());
+        return Err(Error::not_found(message).hint("on the core: kato admin create NAME"));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

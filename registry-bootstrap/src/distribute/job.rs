@@ -309,7 +309,13 @@ pub async fn last_rollout(store: &dyn Store) -> cluster::store::Result<Option<Kn
 
 /// Give a job to the leader. A rollout is refused while there is another.
 pub async fn give(store: &dyn Store, job: &Job) -> Result<()> {
-    let failed = Error::store("give the job to the cluster");
+    let failed = |error| match error {
+        cluster::store::Error::NotGranted { .. } => Error::refused(
+            "it needs an administrator's credential",
+            "on the core: kato admin create NAME; then here: --credential FILE or /etc/kato/credential.yml",
+        ),
+        other => Error::store("give the job to the cluster")(other),
+    };
     let key = format!("{JOBS}{}", job.id);
     let value = serde_json::to_vec(job).map_err(|error| Error::failed("write the job", error))?;
     let mut txn = Txn::new().when(&key, 0).put(key, value);

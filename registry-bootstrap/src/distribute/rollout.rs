@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::job::{Check, Failure, Job, OfNode, Phase, Progress, Rollout, Standing};
@@ -48,7 +49,7 @@ pub fn step(
 ) -> Action {
     let goes_on = matches!(progress.phase, Phase::Pulling | Phase::Trying(_) | Phase::Setting);
     if let (true, Some(by)) = (goes_on, abort) {
-        return fail(progress, Failure::new("", "abort", format!("{by} wanted it given up")));
+        return fail(progress, Failure::new("", "abort", format!("{by} had it aborted")));
     }
     let step = Step {
         job,
@@ -281,9 +282,11 @@ impl Step<'_> {
         if !unset.is_empty() {
             return Action::Unset(unset);
         }
+        // Where it was configured before, they go on with it.
+        let goes_on = first_of(self.rollout.from.as_ref()) == Some(self.job.image.pinned().as_str());
         let uses = |id: &Uuid| {
             let fence = self.told(*id).and_then(|told| told.fence.as_ref());
-            self.is_alive(*id) && fence.is_some_and(|fence| fence.name == self.job.image.pinned())
+            !goes_on && self.is_alive(*id) && fence.is_some_and(|fence| fence.name == self.job.image.pinned())
         };
         let still: Vec<String> = progress
             .nodes
@@ -322,6 +325,14 @@ impl Step<'_> {
         let all = self.job.nodes.iter();
         all.filter_map(|node| Some((node.id, progress.nodes.get(&node.id)?)))
             .find(|(_, of)| is(of))
+    }
+}
+
+/// The image that is used of what was configured.
+fn first_of(configured: Option<&Value>) -> Option<&str> {
+    match configured? {
+        Value::Array(names) => names.first()?.as_str(),
+        one => one.as_str(),
     }
 }
 

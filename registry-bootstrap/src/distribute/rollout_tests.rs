@@ -353,3 +353,15 @@ fn a_node_is_wished_what_its_turn_is_and_the_name_only_at_the_end() {
     setting.progress.phase = Phase::Done;
     assert!(wishes(&setting, 1).is_empty());
 }
+
+#[test]
+fn nobody_is_waited_for_who_uses_the_image_as_before() {
+    let mut setting = Setting::to_the_first(1, 1);
+    setting.job.rollout.as_mut().unwrap().from = Some(serde_json::json!([PINNED, "base:1"]));
+    setting.uses(1, PINNED);
+    setting.abort = Some("alice");
+    setting.step(SOON);
+    assert_eq!(setting.step(SOON), Action::Unset(ids(&[1])));
+    setting.step(SOON);
+    assert_eq!(setting.progress.phase, Phase::Failed);
+}

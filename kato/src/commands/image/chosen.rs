@@ -10,6 +10,7 @@ use registry_bootstrap::remote::Remote;
 use registry_bootstrap::{ImageName, names};
 use uuid::Uuid;
 
+use super::rollout::check_realm;
 use super::shared::{self, Entry};
 use crate::commands::Context;
 use crate::commands::cloud::{Cloud, Seen, by, name};
@@ -54,7 +55,9 @@ pub async fn find(context: &Context, name: &str) -> Result<Found> {
     let location = remote.location().to_owned();
     if name.registry() != Some(&location) {
         let message = format!("{name} is not at the cluster's registry {location}");
-        return Err(Error::refused(message).hint("kato image tag, kato image push; or kato image load"));
+        return Err(
+            Error::refused(message).hint("kato image tag NAME NEW, kato image push NEW; or kato image load FILE")
+        );
     }
     let (held, entries) = shared::entries(&remote, &name).await?;
     let image = job::Chosen {
@@ -72,10 +75,20 @@ pub async fn find(context: &Context, name: &str) -> Result<Found> {
 /// The nodes that are meant.
 pub async fn meant(cloud: &Cloud, which: &WhichArgs) -> Result<Vec<Seen>> {
     let mut all = match &which.node {
-        Some(word) => vec![cloud.find(word).await?],
+        Some(word) => {
+            let found = cloud.find(word).await?;
+            if !found.record.roles.contains(&Role::Dea) {
+                let message = format!("{} runs no containers, and needs no images", found.record.name);
+                return Err(Error::refused(message).hint("kato node list"));
+            }
+            vec![found]
+        }
         None => cloud.seen().await?,
     };
     let realm = which.realm.as_deref().map(name).transpose()?;
+    if let Some(realm) = &realm {
+        check_realm(cloud, realm).await?;
+    }
     let is_meant = |seen: &Seen| {
         let roles = &seen.record.roles;
         roles.contains(&Role::Dea)

@@ -44,7 +44,15 @@ pub async fn until_over(context: &Context, cloud: &Cloud, id: Uuid) -> Result<Kn
     let lines = context.ui.lines();
     let mut heard = Instant::now();
     loop {
-        match follow(cloud.store.as_ref(), id, &lines, &mut heard).await {
+        let followed = tokio::select! {
+            followed = follow(cloud.store.as_ref(), id, &lines, &mut heard) => followed,
+            Ok(()) = tokio::signal::ctrl_c() => {
+                drop(lines);
+                let message = "it goes on in the cluster without this command";
+                return Err(Error::failed(message).hint("kato image rollout status; kato image rollout abort"));
+            }
+        };
+        match followed {
             Ok(Some(known)) => return Ok(known),
             Ok(None) => {
                 let message = "nobody carries it on: no agent of a node with the config store leads";
@@ -131,7 +139,7 @@ fn text(job: &Job, progress: &Progress, of: &OfNode, id: Uuid, view: &View) -> S
             format!("{percent:>3} % of {total} ({current}) {}", of.problem)
         }
         (Phase::Pulling, _) => format!("begins {}", of.problem),
-        (Phase::Trying(_), _) => "a container of it starts its command".to_owned(),
+        (Phase::Trying(_), _) => "a container of it has to pass its check".to_owned(),
         _ => "takes it up".to_owned(),
     }
 }

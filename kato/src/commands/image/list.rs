@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{on_nodes, shared};
 use crate::commands::Context;
 use crate::commands::cloud::NodeArgs;
-use crate::error::{Exit, Result, chain};
+use crate::error::{Error, Exit, Result, chain};
 use crate::ui::{Format, FormatArgs, Table, Tone};
 
 /// List the images at the cluster's registry with their platforms, or those that nodes have
@@ -63,6 +63,10 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     for repository in repositories {
         match remote.tags(&repository).await {
             Ok(tags) => {
+                if tags.is_empty() && args.name.is_some() {
+                    let message = format!("there is no image {}/{repository}", remote.location());
+                    return Err(Error::not_found(message).hint("kato image list"));
+                }
                 for tag in tags {
                     all.push(shown(&remote, &repository, tag).await?);
                 }

@@ -2,18 +2,21 @@
 
 use bytesize::ByteSize;
 use cluster::nodes::{Role, report};
+use jiff::Timestamp;
 use registry_bootstrap::distribute::told::{Disk, Image, Stock};
 use serde::Serialize;
 
 use crate::commands::Context;
 use crate::commands::cloud::{self, Cloud, NodeArgs, Seen};
 use crate::error::{Error, Exit, Result};
-use crate::ui::{Format, FormatArgs, Table, Tone};
+use crate::ui::{self, Format, FormatArgs, Table, Tone};
 
 #[derive(Serialize)]
 struct Shown {
     node: String,
     alive: bool,
+    /// When it said so.
+    at: Option<Timestamp>,
     disk: Option<Disk>,
     problem: String,
     images: Vec<Image>,
@@ -36,9 +39,13 @@ pub async fn run(context: &Context, which: &NodeArgs, format: FormatArgs) -> Res
     for seen in nodes {
         all.push(of(&cloud, &seen).await?);
     }
+    let exit = match all.iter().all(|shown| shown.problem.is_empty()) {
+        true => Exit::Done,
+        false => Exit::Partly,
+    };
     if format.format() != Format::Text {
         context.ui.document(format.format(), &all)?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     for shown in all.iter().filter(|shown| !shown.problem.is_empty()) {
         context.ui.warn(&format!("{}: {}", shown.node, shown.problem));
@@ -52,13 +59,26 @@ pub async fn run(context: &Context, which: &NodeArgs, format: FormatArgs) -> Res
         }
         if let Some(disk) = shown.disk {
             let (free, size) = (ByteSize::b(disk.free), ByteSize::b(disk.size));
+            let at = shown
+                .at
+                .map(|at| format!(", as of {}", ui::time(at)))
+                .unwrap_or_default();
             context.ui.say(&format!(
-                "{}: {free} of {size} free for images and containers",
+                "{}: {free} of {size} free for images and containers{at}",
                 shown.node
             ));
         }
     }
-    Ok(Exit::Done)
+    Ok(exit)
+}
+
+/// A name as people read it: of a digest its beginning.
+fn short(name: &str) -> String {
+    const DIGITS: usize = 12;
+    match name.split_once("@sha256:") {
+        Some((name, digest)) => format!("{name}@sha256:{}…", digest.chars().take(DIGITS).collect::<String>()),
+        None => name.to_owned(),
+    }
 }
 
 async fn of(cloud: &Cloud, seen: &Seen) -> Result<Shown> {
@@ -74,6 +94,7 @@ async fn of(cloud: &Cloud, seen: &Seen) -> Result<Shown> {
     Ok(Shown {
         node: seen.record.name.to_string(),
         alive: seen.is_alive(),
+        at: (told.at != Timestamp::UNIX_EPOCH).then_some(told.at),
         disk: told.disk,
         problem,
         images: told.images,
@@ -94,7 +115,15 @@ fn table(all: &[Shown]) -> Table {
                 (_, 0, false) => "not the cluster's",
             };
             let tone = if shown.alive { Tone::Plain } else { Tone::Bad };
-            let (names, size) = (image.names.join(", "), ByteSize::b(image.bytes).to_string());
+            let (names, size) = (
+                image
+                    .names
+                    .iter()
+                    .map(|name| short(name))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                ByteSize::b(image.bytes).to_string(),
+            );
             table.row(
                 tone,
                 [&shown.node, &names, &id, &size, &image.containers.to_string(), usage],

@@ -220,7 +220,7 @@ enum Performed {
 fn step_of_pull(known: &Known, next: &mut Progress, view: &View, since: Duration) {
     if let Some(by) = &known.abort {
         next.phase = Phase::Failed;
-        next.failure = Some(Failure::new("", "abort", format!("{by} wanted it given up")));
+        next.failure = Some(Failure::new("", "abort", format!("{by} had it aborted")));
     } else if pull::step(&known.job, next, view, since) {
         next.phase = Phase::Done;
     }

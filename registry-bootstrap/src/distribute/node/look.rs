@@ -19,10 +19,12 @@ use crate::chain;
 /// How often is looked while something is wished, and otherwise.
 const BUSY: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);
+/// How soon a Docker that did not answer is asked again.
+const AGAIN: Duration = Duration::from_secs(3);
 /// How long more news are waited for after some.
 const GATHER: Duration = Duration::from_millis(300);
 /// The same for which images there are.
-const GATHER_STOCK: Duration = Duration::from_secs(3);
+const GATHER_STOCK: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Look again and again how far things are, and tell what is new.
@@ -75,7 +77,8 @@ impl Node {
                 *said = now;
                 is_news
             });
-            let _ = timeout(IDLE, self.restocked.notified()).await;
+            let pause = if stock.borrow().problem.is_empty() { IDLE } else { AGAIN };
+            let _ = timeout(pause, self.restocked.notified()).await;
             sleep(GATHER_STOCK).await;
         }
     }

@@ -70,5 +70,6 @@ impl Node {
         };
         self.state().trial = Some(told);
         self.stir();
+        self.restocked.notify_one();
     }
 }

@@ -5,6 +5,7 @@ mod plan;
 mod status;
 
 use clap::{Args, Subcommand};
+pub use plan::check_realm;
 
 use super::super::Context;
 use crate::error::{Error, Exit, Result};
@@ -16,7 +17,8 @@ use crate::error::{Error, Exit, Result};
 /// nodes' own values are taken away. Whatever fails before has everything put back. App containers go on as they are; new ones
 /// are made of the new image. Nodes that are dead meanwhile find the new value when they are back.
 ///
-/// The cluster carries it on when this command ends, and whatever dies. It takes an administrator's credential.
+/// The cluster carries it on when this command ends, and whatever dies. It takes an administrator's credential. The exit code is
+/// 0 where all nodes use the image, 6 where some were away, 1 where everything was put back.
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,

@@ -1,13 +1,13 @@
 //! Which nodes a rollout is for, and what it would do.
 
-use cluster::config::{Config, KeyPath, Scope};
+use cluster::config::{Config, KeyPath, Name, Scope};
 use cluster::nodes::Role;
 use registry_bootstrap::distribute::job::{Check, Job};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::Context;
-use crate::commands::cloud::{Cloud, Seen};
+use crate::commands::cloud::{Cloud, Seen, bounded};
 use crate::commands::config::problem as tree;
 use crate::error::{Error, Exit, Result};
 use crate::ui::{Format, FormatArgs};
@@ -28,8 +28,20 @@ pub struct Left {
     pub why: String,
 }
 
+/// Refuse a realm that there is not.
+pub async fn check_realm(cloud: &Cloud, realm: &Name) -> Result<()> {
+    let all = bounded(async { cloud.realms().list().await }).await?;
+    match all.iter().any(|known| known.name == *realm) {
+        true => Ok(()),
+        false => Err(Error::not_found(format!("there is no realm {realm}")).hint("kato realm list")),
+    }
+}
+
 /// The nodes that go by what is configured in `scope`.
 pub async fn nodes(cloud: &Cloud, scope: &Scope) -> Result<Planned> {
+    if let Scope::Realm(realm) = scope {
+        check_realm(cloud, realm).await?;
+    }
     let address = KeyPath::parse("fence/docker/image").map_err(tree::key)?;
     let config = Config::new(cloud.store.clone(), cloud.node.name.clone());
     let layers = config.layers().await.map_err(tree::tree)?;
@@ -91,6 +103,11 @@ pub fn show(context: &Context, format: FormatArgs, job: &Job, planned: &Planned)
         return Ok(Exit::Done);
     }
     context.ui.text(&format!("image   {}", plan.exact))?;
+    let before = plan
+        .instead_of
+        .as_ref()
+        .map_or_else(|| "the default".to_owned(), ToString::to_string);
+    context.ui.text(&format!("before  {before}"))?;
     for (number, step) in (1..).zip(&plan.steps) {
         context.ui.text(&format!("{number:>5}   {step}"))?;
     }
@@ -137,7 +154,12 @@ fn steps(job: &Job, planned: &Planned) -> Vec<String> {
     }
     steps.push(format!("configure it for {} as {}", rollout.scope, job.image.pinned()));
     if !dead.is_empty() {
-        steps.push(format!("{} take it up when they are back", dead.join(", ")));
+        let words = if dead.len() == 1 {
+            "takes it up when it is back"
+        } else {
+            "take it up when they are back"
+        };
+        steps.push(format!("{} {words}", dead.join(", ")));
     }
     steps
 }

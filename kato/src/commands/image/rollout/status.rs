@@ -106,11 +106,10 @@ pub fn show(context: &Context, format: FormatArgs, known: &Known) -> Result<()> 
         .ended
         .map(|at| format!(", ended {}", ui::time(at)))
         .unwrap_or_default();
+    let begun = ui::time(shown.since);
     context.ui.text(&format!(
-        "state   {} since {} by {}{ended}",
-        shown.state,
-        ui::time(shown.since),
-        shown.by
+        "state   {}; begun {begun} by {}{ended}",
+        shown.state, shown.by
     ))?;
     context.ui.line("")?;
     let mut table = Table::new(["node", "state", "problem"]);
@@ -146,13 +145,18 @@ pub fn judge(known: &Known) -> Result<Exit> {
             "" => failure.step.clone(),
             node => format!("{node}, {}", failure.step),
         };
+        let hint = match (failure.step.as_str(), failure.node.as_str()) {
+            ("abort", _) => "",
+            ("pull", _) => "kato image list --nodes; then run it again",
+            (_, "") => "kato node list; kato config history fence",
+            ("trial", _) => "mend the image and give it a new tag; or --check, --ready-within",
+            _ => "kato status on that node; or --taken-within",
+        };
         let message = format!(
             "{name} was not rolled out, and everything was put back: {place}: {}",
             failure.reason
         );
-        return Err(Error::failed(message)
-            .detail(failure.log)
-            .hint("kato image rollout status"));
+        return Err(Error::failed(message).detail(failure.log).hint(hint));
     }
     let nodes = follow::nodes(known);
     let away: Vec<&str> = nodes
