@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::ui::plain;
 
-pub use registry_bootstrap::Kind;
+pub use registry_bootstrap::{Kind, chain};
 
 /// The result of a command's step.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -195,21 +195,6 @@ pub fn with_root(hint: &str, root: Option<&Path>) -> String {
         other => other.to_owned(),
     };
     hint.split(' ').map(word).collect::<Vec<_>>().join(" ")
-}
-
-/// An error and its causes in one line; a cause whose words are there already is not said again.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 impl From<cluster::nodes::Error> for Error {

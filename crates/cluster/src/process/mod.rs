@@ -17,5 +17,5 @@ mod orders;
 mod roles;
 
 pub use observed::{Observed, State, Wanted};
-pub use orders::{Answered, NewOrder, Order, OrderAction, give, give_if, orders_prefix, read_orders};
+pub use orders::{Answered, NewOrder, Order, OrderAction, WANTED, give, give_if, orders_prefix, read_orders};
 pub use roles::{Process, UnknownProcess, UnknownRole, in_start_order, in_stop_order, of_roles};

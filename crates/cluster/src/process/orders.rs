@@ -17,7 +17,7 @@ use crate::nodes::report::report_key;
 use crate::store::{Compare, Entry, Error, Outcome, Result, Store, Txn};
 
 /// Where orders are.
-const WANTED: &str = "wanted/";
+pub const WANTED: &str = "wanted/";
 /// How often an order is placed again when others come in between.
 const TRIES: usize = 32;
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use cluster::process::WANTED;
 use cluster::store::{Error, Outcome, Page, Result, Store, Txn};
 use uuid::Uuid;
 
@@ -9,8 +10,6 @@ use super::super::job::Known;
 use super::super::wish::{self, Wishes};
 use super::act::Actor;
 
-/// The keys of all nodes' orders start with this.
-const ORDERS: &str = "wanted/";
 /// How many nodes' wishes are written at once.
 const AT_ONCE: usize = 64;
 
@@ -20,9 +19,9 @@ pub(super) struct Written(HashMap<Uuid, Wishes>);
 impl Written {
     /// Read it.
     pub(super) async fn read(store: &dyn Store) -> Result<Self> {
-        let range = store.range(ORDERS, Page::ALL).await?;
+        let range = store.range(WANTED, Page::ALL).await?;
         let of = |key: &str| {
-            let id = key.strip_prefix(ORDERS)?.strip_suffix("/images")?;
+            let id = key.strip_prefix(WANTED)?.strip_suffix("/images")?;
             id.parse::<Uuid>().ok()
         };
         let known = range.entries.iter().filter_map(|entry| {

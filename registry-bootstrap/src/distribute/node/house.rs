@@ -1,7 +1,7 @@
 //! Keeps house: images that came by the cluster and that nobody uses any more are removed, by the policy.
 //!
-//! Nothing is removed while something is wished. Never removed are images in use by any container, configured ones, and foreign ones: those that neither fence used nor
-//! a job brought, and those that could not be had again since no registry has given them. How long an image is unused is
+//! Nothing is removed while something is wished. Never removed are images in use by any container, configured ones, and foreign
+//! ones: those that neither fence used nor a job brought, and those that could not be had again since no registry has given them. How long an image is unused is
 //! counted while the agent runs, so that no clock that is set makes it old.
 
 use std::collections::{BTreeMap, HashSet};
@@ -45,7 +45,7 @@ pub(super) fn is_configured(policy: &Policy, image: &Image) -> bool {
 }
 
 /// What of a name decides which image it is: the digest where it has one, else the tag.
-pub(super) fn decisive(name: &str) -> Option<String> {
+fn decisive(name: &str) -> Option<String> {
     let name: engine::ImageName = name.parse().ok()?;
     Some(match name.digest() {
         Some(digest) => format!("{}@{digest}", name.repository()),
