@@ -1,7 +1,5 @@
 //! An image on its way to all nodes: pulled in waves, rolled out, and put back where it does no good.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tests::harness::{Captured, Cluster, LIMIT, Machine, base_image, until};
 
@@ -240,7 +238,7 @@ fn whatever_dies_in_between_it_ends_whole() -> Story {
 fn a_node_without_room_ends_it_before_anything_is_set(cluster: &Cluster, before: &str) {
     let Cluster { core, two, .. } = cluster;
     let name = cluster.publish("newimg:5", &format!("LABEL v=5\n{GOOD}"));
-    have_small_disk(two);
+    two.have_small_disk(400);
     two.run(&["fallocate", "-l", "200M", "/var/lib/docker/filled"]).ok();
     let said = rollout(cluster, &name, &[]).expect_code(1);
     assert!(said.err().contains("dea2, pull: the disk of"), "{}", said.err());
@@ -253,46 +251,4 @@ fn a_node_without_room_ends_it_before_anything_is_set(cluster: &Cluster, before:
     let said = rollout(cluster, &name, &["--restart"]);
     assert_eq!(said.code, 0, "{}{}", said.out(), said.err());
     all_use(cluster, &name);
-}
-
-/// Docker's data is on a disk of its own, which is not large, with the base image on it.
-fn have_small_disk(machine: &Machine) {
-    machine.kato(&["process", "stop", "fence", "docker"]).ok();
-    let small = ["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", "/var/lib/docker"];
-    machine.run(&small).ok();
-    machine.kato(&["process", "start", "docker"]).ok();
-    machine.load_image(&base_image());
-    machine.kato(&["process", "start", "fence"]).ok();
-}
-
-#[test]
-fn what_nobody_uses_goes_and_what_is_foreign_stays() -> Story {
-    let cluster = Cluster::with_registry();
-    let Cluster { core, one, .. } = &cluster;
-    let has = |name: &str| one.run(&["docker", "image", "inspect", name]).code == 0;
-    let mut names = Vec::new();
-    for version in ["1", "2", "3"] {
-        let name = cluster.publish(&format!("old:{version}"), &format!("LABEL v={version}\n{GOOD}"));
-        core.kato(&["image", "pull", &name, "-n", "dea1"]).ok();
-        names.push(name);
-    }
-    // Used by a container that fence knows nothing of; and one that somebody pulled themselves.
-    one.run(&["docker", "run", "-d", "--name", "foreign", &names[0]]).ok();
-    let foreign = cluster.publish("foreign:1", &format!("LABEL v=foreign\n{GOOD}"));
-    one.run(&["docker", "pull", &foreign]).ok();
-    until("the node tells of all of them", LIMIT * 2, || {
-        let listed = core.kato(&["image", "list", "--nodes"]).ok();
-        let words = ["old:2", "foreign:1", "unused", "not the cluster's"];
-        words.iter().all(|word| listed.contains(word)).then_some(())
-    });
-
-    core.kato(&["config", "set", "fence", "images/keep", "0"]).ok();
-    core.kato(&["config", "set", "fence", "images/min_age", "1"]).ok();
-    until("what nobody uses is gone", Duration::from_secs(200), || {
-        (!has(&names[1]) && !has(&names[2])).then_some(())
-    });
-    assert!(has(&names[0]), "a container uses it");
-    assert!(has(&foreign), "it is not the cluster's");
-    assert!(has(&base_image()), "it is configured");
-    Ok(())
 }

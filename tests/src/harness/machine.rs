@@ -136,6 +136,18 @@ impl Machine {
         run(Command::new("bash").args(["-o", "pipefail", "-c", &pipe])).ok();
     }
 
+    /// Give its Docker a disk of its own of so many MiB, with nothing but the base image on it.
+    #[track_caller]
+    pub fn have_small_disk(&self, size: u32) {
+        self.kato(&["process", "stop", "fence", "docker"]).ok();
+        let size = format!("size={size}m");
+        self.run(&["mount", "-t", "tmpfs", "-o", &size, "tmpfs", "/var/lib/docker"])
+            .ok();
+        self.kato(&["process", "start", "docker"]).ok();
+        self.load_image(&base_image());
+        self.kato(&["process", "start", "fence"]).ok();
+    }
+
     /// End it in order and start it again, as an administrator's `reboot` does.
     #[track_caller]
     pub fn reboot(&self) {
