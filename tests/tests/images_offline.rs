@@ -154,5 +154,11 @@ fn a_file_that_is_not_whole_gives_nothing_a_name() -> Story {
     .ok();
     core.kato(&["image", "save", "exampleco/multi:1", "-o", "/again.tar"])
         .refused(3, "not what its digest says");
+    core.kato(&["image", "save", "exampleco/nothing:1", "-o", "/again.tar"])
+        .refused(4, "does not exist");
+    let left = core.run(&["sh", "-c", "ls / | grep again"]).out();
+    assert_eq!(left, "", "no file is there that is not whole");
+    let said = core.kato(&["image", "save", "exampleco/nothing:1"]).expect_code(4);
+    assert_eq!(said.out(), "");
     Ok(())
 }
