@@ -8,7 +8,7 @@ use super::super::super::Context;
 use super::super::chosen;
 use super::super::follow;
 use super::super::pull::WaveArgs;
-use super::{plan, status};
+use super::{no_image, plan, status};
 use crate::commands::cloud::{self, Cloud};
 use crate::commands::registry::problem;
 use crate::completing;
@@ -54,7 +54,8 @@ const RUNS: u64 = 5;
 
 /// Roll it out.
 pub async fn run(context: &Context, args: &BeginArgs, name: &str) -> Result<Exit> {
-    let found = chosen::find(context, name).await?;
+    let found = chosen::find(context, name).await;
+    let found = found.map_err(|error| no_image(error, name))?;
     let cloud = Cloud::open(context).await?;
     let realm = args.realm.as_deref().map(cloud::name).transpose()?;
     let scope = realm.map_or(Scope::Cluster, Scope::Realm);

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 pub use plan::check_realm;
 
 use super::super::Context;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit, Kind, Result};
 
 /// Roll an image out: have all nodes use it, or none
 ///
@@ -44,6 +44,26 @@ pub enum RolloutCommand {
     Abort(status::AbortArgs),
 }
 
+/// The verb that was meant where an image's name looks like one: it has neither a registry nor a tag, and a letter or two are
+/// wrong.
+fn mistyped(name: &str) -> Option<String> {
+    /// How many letters may be wrong, missing, too many or in each other's place.
+    const WRONG: usize = 2;
+    let verbs = RolloutCommand::augment_subcommands(clap::Command::new("rollout"));
+    let verbs = verbs.get_subcommands().map(|verb| verb.get_name().to_owned());
+    let near = verbs.map(|verb| (strsim::damerau_levenshtein(name, &verb), verb));
+    near.filter(|(wrong, _)| *wrong <= WRONG).min().map(|(_, verb)| verb)
+}
+
+/// The error where there is no image of this name: it may have been meant for a verb.
+fn no_image(error: Error, name: &str) -> Error {
+    match mistyped(name).filter(|_| error.kind() == Kind::NotFound) {
+        Some(verb) => Error::usage(format!("{name} is no image, nor what can be done with a rollout"))
+            .hint(format!("kato image rollout {verb}")),
+        None => error,
+    }
+}
+
 /// Roll out, or see to a rollout.
 pub async fn run(context: &Context, args: RolloutArgs) -> Result<Exit> {
     match (args.command, args.begin.name.clone()) {
@@ -51,5 +71,36 @@ pub async fn run(context: &Context, args: RolloutArgs) -> Result<Exit> {
         (Some(RolloutCommand::Abort(args)), _) => status::abort(context, &args).await,
         (None, Some(name)) => begin::run(context, &args.begin, &name).await,
         (None, None) => Err(Error::usage("an image is to be named").hint("kato image rollout --help")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_verb_is_known_and_an_image_is_none() {
+        for (typed, meant) in [
+            ("statsu", "status"),
+            ("stats", "status"),
+            ("abrot", "abort"),
+            ("Abort", "abort"),
+        ] {
+            assert_eq!(mistyped(typed).as_deref(), Some(meant), "{typed}");
+        }
+        let absent = || Error::not_found("core:5000/statsu does not exist");
+        assert_eq!(no_image(absent(), "statsu").kind(), Kind::Usage);
+        assert_eq!(no_image(absent(), "statsu:1").kind(), Kind::NotFound);
+        assert_eq!(no_image(Error::unreachable("x"), "statsu").kind(), Kind::Unreachable);
+        for image in [
+            "newimg",
+            "hello",
+            "statsu:1",
+            "core:5000/statsu",
+            "exampleco/status",
+            "state-of-it",
+        ] {
+            assert_eq!(mistyped(image), None, "{image}");
+        }
     }
 }
