@@ -11,6 +11,7 @@
 //! | [`job`] | what is to be done, and how far it is |
 //! | [`wish`], [`told`] | what a node is to do, and what it says of its images |
 //! | [`pull`], [`rollout`] | the next step of a job; pure |
+//! | [`unreadable`] | a rollout that no leader can read is given up by hand |
 //! | [`eyes`] | how nodes are, as it changes |
 //! | [`lead`] | the leader's: looks, takes the next step, writes it |
 //! | [`node`] | the node's: does what is wished, and keeps house |
@@ -29,4 +30,5 @@ pub mod rollout;
 #[cfg(test)]
 mod rollout_tests;
 pub mod told;
+pub mod unreadable;
 pub mod wish;

@@ -1,13 +1,16 @@
 //! `kato image rollout status` and `kato image rollout abort`: how far the rollout is, and giving it up.
 
 use clap::Args;
+use cluster::config::Name;
 use jiff::Timestamp;
 use registry_bootstrap::distribute::job::{self, Failure, Known, Phase};
+use registry_bootstrap::distribute::unreadable::{self, Unreadable};
 use serde::Serialize;
 
 use super::super::super::Context;
 use super::super::follow;
 use crate::commands::cloud::{self, Cloud, by};
+use crate::commands::config::change::author_of;
 use crate::commands::registry::problem;
 use crate::error::{Error, Exit, Kind, Result};
 use crate::ui::{self, Format, FormatArgs, Table, Tone};
@@ -52,6 +55,10 @@ struct Shown {
 /// Show it.
 pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
     let cloud = Cloud::open(context).await?;
+    if unreadable(&cloud).await?.is_some() {
+        let message = "what is known of the rollout that is under way cannot be read";
+        return Err(Error::failed(message).hint("kato of the version that began it; or kato image rollout abort"));
+    }
     let Some(known) = last(&cloud).await? else {
         return Err(Error::not_found("no image was rolled out").hint("kato image rollout NAME"));
     };
@@ -65,6 +72,9 @@ pub async fn run(context: &Context, args: &StatusArgs) -> Result<Exit> {
 /// Give it up.
 pub async fn abort(context: &Context, args: &AbortArgs) -> Result<Exit> {
     let cloud = Cloud::open(context).await?;
+    if let Some(rollout) = unreadable(&cloud).await? {
+        return free(context, &cloud, &rollout).await;
+    }
     let Some(known) = last(&cloud).await?.filter(|known| !known.progress.is_over()) else {
         return Err(Error::not_found("no image is being rolled out").hint("kato image rollout status"));
     };
@@ -77,6 +87,40 @@ pub async fn abort(context: &Context, args: &AbortArgs) -> Result<Exit> {
         _ => Err(Error::refused("it was configured for all already")
             .hint("kato config history fence; kato config rollback REVISION")),
     }
+}
+
+async fn unreadable(cloud: &Cloud) -> Result<Option<Unreadable>> {
+    let found = unreadable::find(cloud.store.as_ref()).await;
+    found.map_err(|error| cloud::store(error, "the rollouts could not be read".to_owned()))
+}
+
+/// Give up one of which what is known cannot be read.
+async fn free(context: &Context, cloud: &Cloud, rollout: &Unreadable) -> Result<Exit> {
+    context
+        .ui
+        .warn("what is known of the rollout cannot be read; a leader that can is waited for");
+    let author = author_of("kato image rollout abort".to_owned());
+    let freed = unreadable::free(&cloud.store, &cloud.node.name, rollout, &author).await;
+    let freed = freed.map_err(problem::registry)?;
+    let names = |names: &[Name]| names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    let done = match (freed.by_leader, freed.back.as_slice()) {
+        (true, _) => "The cluster has ended it".to_owned(),
+        (false, []) => "It was given up, and another image can be rolled out".to_owned(),
+        (false, back) => format!(
+            "It was given up, and another image can be rolled out; its value was taken from {}",
+            names(back)
+        ),
+    };
+    context.ui.say(&done);
+    if freed.unsure.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let message = format!(
+        "these have an image of their own, which may be from that rollout: {}",
+        names(&freed.unsure)
+    );
+    let hint = "kato config get -n NODE local fence/docker/image; kato config del -n NODE local fence/docker/image";
+    Err(Error::new(Kind::Partly, message).hint(hint))
 }
 
 async fn last(cloud: &Cloud) -> Result<Option<Known>> {
