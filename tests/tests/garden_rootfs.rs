@@ -26,7 +26,7 @@ fn files(mark: &str) -> anyhow::Result<(TempDir, PathBuf, PathBuf)> {
 
 fn of(uri: &str) -> ContainerSpec {
     ContainerSpec {
-        image: ImageRef { uri: uri.into() },
+        image: ImageRef::of(uri),
         ..ContainerSpec::default()
     }
 }

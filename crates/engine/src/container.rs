@@ -31,6 +31,10 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     pub limits: Limits,
     pub network: NetworkMode,
+    pub processes: ProcessMode,
+    pub ipc: IpcMode,
+    /// The cgroup that the container's is made in, by its path; empty = the engine's own.
+    pub cgroup_parent: String,
     /// Capabilities kept, all others are dropped; e.g. `CHOWN`.
     pub capabilities: Vec<String>,
     pub no_new_privileges: bool,
@@ -76,6 +80,30 @@ pub enum NetworkMode {
     Bridge,
     /// Loopback alone.
     None,
+    /// That of another container, which runs: interfaces, ports, host name, and the files of hosts and resolvers.
+    Of(ContainerId),
+}
+
+/// Which processes a container sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProcessMode {
+    /// Its own.
+    #[default]
+    Own,
+    /// All of another container, which runs; they end with that one.
+    Of(ContainerId),
+}
+
+/// Which shared memory, semaphores and message queues a container has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IpcMode {
+    /// Its own.
+    #[default]
+    Own,
+    /// Its own, which other containers may have too.
+    Open,
+    /// Those of another container, which runs and is open to that.
+    Of(ContainerId),
 }
 
 /// A container as the engine shows it.

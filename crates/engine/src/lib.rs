@@ -24,7 +24,8 @@ mod name;
 
 pub use accounts::account;
 pub use container::{
-    Container, ContainerId, ContainerSpec, ContainerState, Labels, Limits, Mount, NetworkMode, Port, Stats,
+    Container, ContainerId, ContainerSpec, ContainerState, IpcMode, Labels, Limits, Mount, NetworkMode, Port,
+    ProcessMode, Stats,
 };
 pub use error::{Error, Result};
 pub use event::{Event, EventKind, Events};
@@ -107,6 +108,8 @@ pub struct Host {
     pub data_dir: String,
     pub storage_driver: String,
     pub cgroup_version: u8,
+    /// A container's cgroup can be made below another container's.
+    pub nests_cgroups: bool,
     /// Containers survive a restart of the engine.
     pub live_restore: bool,
     /// The engine filters system calls.

@@ -21,6 +21,11 @@ async fn limits() {
 }
 
 #[tokio::test]
+async fn joining() {
+    bench().await.run(conformance::joining).await;
+}
+
+#[tokio::test]
 async fn images() {
     bench().await.run(conformance::images).await;
 }

@@ -37,6 +37,11 @@ async fn limits() {
 }
 
 #[tokio::test]
+async fn joining() {
+    bench().run(conformance::joining).await;
+}
+
+#[tokio::test]
 async fn images() {
     bench().run(conformance::images).await;
 }

@@ -14,6 +14,7 @@ use crate::link::{Link, Lost};
 use crate::outbox::Outbox;
 use crate::poll::{Part, Poll, Token};
 use crate::process::Stage;
+use crate::reach::Reach;
 use crate::reap;
 use crate::signals::{self, Heard};
 use crate::spawn;
@@ -34,12 +35,13 @@ pub struct Init {
     pub(crate) outbox: Outbox,
     pub(crate) files: OpenFiles,
     pub(crate) stop: Option<Stop>,
+    pub(crate) reach: Reach,
     scratch: Box<[u8]>,
 }
 
 impl Init {
     /// Sets everything up to connect to fence at `path`.
-    pub fn new(path: &Path) -> nix::Result<Self> {
+    pub fn new(path: &Path, reach: Reach) -> nix::Result<Self> {
         let poll = Poll::new()?;
         let signals = signals::listen()?;
         poll.watch_always(&signals, Token::Signals)?;
@@ -52,6 +54,7 @@ impl Init {
             outbox: Outbox::new(),
             files: OpenFiles::raise()?,
             stop: None,
+            reach,
             scratch: vec![0; SCRATCH].into(),
         })
     }
@@ -114,7 +117,7 @@ impl Init {
         while let Some(heard) = signals::hear(&self.signals) {
             match heard {
                 Heard::Child => outcome = self.reap().and(outcome),
-                Heard::Stop => self.stop = Some(Stop::begin(Instant::now())),
+                Heard::Stop => self.stop = Some(Stop::begin(Instant::now(), self.reach)),
             }
         }
         outcome

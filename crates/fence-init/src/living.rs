@@ -34,9 +34,18 @@ fn scan(proc: &Path) -> Option<usize> {
 
 /// Whether a line of /proc/PID/stat is of a process that is neither dead nor waits to be reaped. The name in brackets
 /// may contain anything, brackets too.
-fn lives(stat: &[u8]) -> bool {
-    let state = stat.rsplit(|byte| *byte == b')').next().and_then(|rest| rest.get(1));
-    !matches!(state, None | Some(b'Z' | b'X' | b'x'))
+pub fn lives(stat: &[u8]) -> bool {
+    !matches!(behind_name(stat).get(1), None | Some(b'Z' | b'X' | b'x'))
+}
+
+/// The parent's pid in such a line.
+pub fn parent(stat: &[u8]) -> Option<i32> {
+    let field = behind_name(stat).split(|byte| *byte == b' ').nth(2)?;
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+fn behind_name(stat: &[u8]) -> &[u8] {
+    stat.rsplit(|byte| *byte == b')').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -50,6 +59,8 @@ mod tests {
         assert!(!lives(b"12 (a) S (b) Z 1 12"));
         assert!(!lives(b"12 (x) X 1"));
         assert!(!lives(b""));
+        assert_eq!(parent(b"12 (a) S (b) Z 7 12 12"), Some(7));
+        assert_eq!(parent(b"12 (a) S"), None);
     }
 
     #[test]

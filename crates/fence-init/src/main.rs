@@ -2,7 +2,8 @@
 //! their output and exit codes while fence is away. Knows nothing of containers, images or networks: it is one static
 //! program with one thread, and all it talks to is the socket that fence mounts into its container.
 //!
-//! Arguments: the path of that socket, where it is not the usual one.
+//! Arguments: `--guest` where it is the first process of a container that shares the processes of another one, and so not
+//! the first of those; the path of that socket, where it is not the usual one.
 //!
 //! It writes nothing to its own output, which might block it and so everything below it.
 
@@ -19,6 +20,7 @@ mod output;
 mod poll;
 mod process;
 mod program;
+mod reach;
 mod reap;
 mod requests;
 mod signals;
@@ -32,7 +34,7 @@ mod user;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fence_init::protocol::{RUN_DIR, SOCKET_NAME};
+use fence_init::protocol::{GUEST, RUN_DIR, SOCKET_NAME};
 use nix::libc;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
@@ -62,15 +64,18 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Error> {
-    // Anywhere else "every other process" would be the whole machine's.
-    if std::process::id() != 1 {
-        return Err(Error::NotFirst);
-    }
-    let path = std::env::args_os()
-        .nth(1)
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let reach = match arguments.next_if(|argument| argument == GUEST) {
+        Some(_) => reach::Reach::guest().map_err(Error::SetUp)?,
+        // Anywhere else "every other process" would be the whole machine's.
+        None if std::process::id() != 1 => return Err(Error::NotFirst),
+        None => reach::Reach::Container,
+    };
+    let path = arguments
+        .next()
         .map_or_else(|| Path::new(RUN_DIR).join(SOCKET_NAME), PathBuf::from);
     set_up()
-        .and_then(|()| init::Init::new(&path))
+        .and_then(|()| init::Init::new(&path, reach))
         .map_err(Error::SetUp)?
         .run()
         .map_err(Error::Run)

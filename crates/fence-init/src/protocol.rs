@@ -37,6 +37,8 @@ pub const SOCKET_NAME: &str = "init.sock";
 pub const BIN_DIR: &str = "/.fence/bin";
 /// The name of the binary in [`BIN_DIR`].
 pub const BIN_NAME: &str = "fence-init";
+/// The argument that says that init is not the first process of its process namespace.
+pub const GUEST: &str = "--guest";
 
 /// The first byte of every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

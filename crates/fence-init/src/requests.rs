@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use crate::failure::{failure, system};
 use crate::init::Init;
 use crate::link::Lost;
-use crate::living;
 use crate::process::Process;
 use crate::signals;
 use crate::spawn;
@@ -46,8 +45,11 @@ impl Init {
                 self.answer(seq, done.map(|()| FromInit::Done { seq }))
             }
             ToInit::SignalAll { seq, signal } => {
-                let done = signals::check(signal)
-                    .and_then(|()| signals::send_all(signal).map_err(|errno| system("signal all processes", errno)));
+                let done = signals::check(signal).and_then(|()| {
+                    self.reach
+                        .signal(signal)
+                        .map_err(|errno| system("signal all processes", errno))
+                });
                 self.answer(seq, done.map(|()| FromInit::Done { seq }))
             }
             ToInit::Resize { seq, id, columns, rows } => {
@@ -67,7 +69,7 @@ impl Init {
             ToInit::List { seq } => {
                 // Whoever reads that nothing lives has been told of every exit before.
                 self.reap()?;
-                let others = living::others(self.table.live());
+                let others = self.reach.count(self.table.live());
                 self.link.send(&FromInit::Listed {
                     seq,
                     processes: self.table.entries(),

@@ -61,6 +61,11 @@ pub fn kill_group(pid: i32) {
     let _ = kill(-pid, libc::SIGKILL);
 }
 
+/// Signals one process.
+pub fn send_one(pid: i32, signal: i32) -> nix::Result<()> {
+    kill(pid, signal)
+}
+
 /// Signals every process but init. That there is none is no error.
 pub fn send_all(signal: i32) -> nix::Result<()> {
     match kill(EVERY_OTHER, signal) {
@@ -74,7 +79,8 @@ pub fn any_other() -> bool {
     kill(EVERY_OTHER, 0) != Err(Errno::ESRCH)
 }
 
-/// Said by the first process of a container this means the container's others, see kill(2). `main` made sure of that.
+/// Said by the first process of a container this means the container's others, see kill(2). `main` made sure of that, and
+/// a guest does not say it; see [`reach`](crate::reach).
 const EVERY_OTHER: i32 = -1;
 
 fn kill(pid: i32, signal: i32) -> nix::Result<()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 
 use crate::link::Link;
-use crate::signals;
+use crate::reach::Reach;
 use crate::table::Table;
 
 /// How long processes have to terminate: less than the ten seconds after which Docker kills init.
@@ -28,17 +28,19 @@ enum Step {
 pub struct Stop {
     step: Step,
     deadline: Instant,
+    reach: Reach,
 }
 
 impl Stop {
     /// Tells every process to terminate. One that is suspended has to run for that.
-    pub fn begin(now: Instant) -> Self {
+    pub fn begin(now: Instant, reach: Reach) -> Self {
         // A signal that cannot be sent leaves the kill at the end.
-        let _ = signals::send_all(libc::SIGTERM);
-        let _ = signals::send_all(libc::SIGCONT);
+        let _ = reach.signal(libc::SIGTERM);
+        let _ = reach.signal(libc::SIGCONT);
         Self {
             step: Step::Terminating,
             deadline: now + TERMINATE,
+            reach,
         }
     }
 
@@ -49,14 +51,14 @@ impl Stop {
 
     /// Goes on as far as it can, and says whether init may leave. To be called whenever anything happened.
     pub fn advance(&mut self, now: Instant, table: &Table, link: &Link) -> bool {
-        if self.step != Step::Delivering && !signals::any_other() {
+        if self.step != Step::Delivering && !self.reach.any() {
             self.step = Step::Delivering;
             self.deadline = now + DELIVER;
         }
         let late = now >= self.deadline;
         match self.step {
             Step::Terminating if late => {
-                let _ = signals::send_all(libc::SIGKILL);
+                let _ = self.reach.signal(libc::SIGKILL);
                 self.step = Step::Killing;
                 self.deadline = now + KILL;
                 false

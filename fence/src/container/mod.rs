@@ -13,7 +13,9 @@ mod spec;
 pub use fence_init::protocol::Resource;
 pub use handle::{Handle, HandleError};
 pub use limits::Limits;
-pub use process::{ExitStatus, ProcessId, ProcessSpec, ProcessSpecError, ProcessState, ResourceLimits, WindowSize};
+pub use process::{
+    ExitStatus, PeaSpec, ProcessId, ProcessSpec, ProcessSpecError, ProcessState, ResourceLimits, WindowSize,
+};
 pub use spec::{BindMount, ContainerSpec, ImageSource, PortMapping, Properties, SpecError, check_properties, shown};
 
 use serde::{Deserialize, Serialize};

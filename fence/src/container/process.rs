@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{MAX_PATH, check_env};
+use super::Limits;
+use super::spec::{BindMount, ImageSource, MAX_PATH, check_env, check_mounts};
 
 /// The most arguments of one process, and the most bytes they may have together.
 pub const MAX_ARGS: usize = 4_096;
@@ -89,6 +90,25 @@ pub struct ProcessSpec {
     pub rlimits: ResourceLimits,
     /// `Some` = on a terminal of this size.
     pub tty: Option<WindowSize>,
+    /// `Some` = in an image of its own.
+    pub pea: Option<PeaSpec>,
+}
+
+/// What a process has of its own beside its container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PeaSpec {
+    pub image: ImageSource,
+    pub mounts: Vec<BindMount>,
+    /// `None` = those of its container, which it shares; what is not limited in limits of its own is unlimited.
+    pub limits: Option<Limits>,
+}
+
+impl PeaSpec {
+    fn check(&self) -> Result<(), String> {
+        self.image.check()?;
+        check_mounts(&self.mounts)?;
+        self.limits.as_ref().and_then(Limits::problem).map_or(Ok(()), Err)
+    }
 }
 
 /// Limits by name, soft and hard alike; the names are Garden's (`nofile`, `nproc`, …).
@@ -142,6 +162,12 @@ impl ProcessSpec {
         }
         if self.path.len() > MAX_PATH || self.dir.len() > MAX_PATH || self.user.len() > MAX_USER {
             return Err(ProcessSpecError("its path, directory or user is too long".into()));
+        }
+        if let Some(pea) = &self.pea {
+            if self.id == Some(ProcessId::main()) {
+                return Err(ProcessSpecError("main is the container's own command".into()));
+            }
+            pea.check().map_err(ProcessSpecError)?;
         }
         check_env(&self.env).map_err(ProcessSpecError)
     }

@@ -101,14 +101,7 @@ impl ContainerSpec {
         if let Some(problem) = self.limits.problem() {
             return Err(SpecError(problem));
         }
-        for mount in &self.mounts {
-            mount.check().map_err(SpecError)?;
-        }
-        let mut targets: Vec<String> = self.mounts.iter().map(|mount| normal(&mount.target)).collect();
-        targets.sort_unstable();
-        if let Some(twice) = targets.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(SpecError(format!("two mounts have the target {}", twice[0])));
-        }
+        check_mounts(&self.mounts).map_err(SpecError)?;
         let mut ports: Vec<u16> = self.ports.iter().map(|p| p.host_port).filter(|p| *p != 0).collect();
         ports.sort_unstable();
         if let Some(twice) = ports.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -122,9 +115,6 @@ impl ContainerSpec {
         if self.env.len() > MAX_ENV {
             return too_many("environment entries", MAX_ENV);
         }
-        if self.mounts.len() > MAX_MOUNTS {
-            return too_many("mounts", MAX_MOUNTS);
-        }
         if self.ports.len() > MAX_PORTS {
             return too_many("ports", MAX_PORTS);
         }
@@ -132,8 +122,24 @@ impl ContainerSpec {
     }
 }
 
+/// Whether all of these can be mounted in one container.
+pub(super) fn check_mounts(mounts: &[BindMount]) -> Result<(), String> {
+    if mounts.len() > MAX_MOUNTS {
+        return Err(format!("it has more than {MAX_MOUNTS} mounts"));
+    }
+    for mount in mounts {
+        mount.check()?;
+    }
+    let mut targets: Vec<String> = mounts.iter().map(|mount| normal(&mount.target)).collect();
+    targets.sort_unstable();
+    match targets.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(twice) => Err(format!("two mounts have the target {}", twice[0])),
+        None => Ok(()),
+    }
+}
+
 impl ImageSource {
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let (what, text, most) = match self {
             ImageSource::Configured => return Ok(()),
             ImageSource::Named { name, .. } => ("name", name, MAX_IMAGE),

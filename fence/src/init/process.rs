@@ -80,7 +80,8 @@ impl Process {
         first
     }
 
-    pub(super) fn is_attached(&self) -> bool {
+    /// Whether anybody is attached to it.
+    pub fn is_attached(&self) -> bool {
         *self.attachments.borrow() > 0
     }
 

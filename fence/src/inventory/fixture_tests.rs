@@ -2,7 +2,7 @@
 
 use fixtures::{kept, pin, sql};
 
-use super::{Error, Inventory, Record};
+use super::{Error, Inventory, PeaRecord, Record};
 use crate::container::{BindMount, ImageSource, Limits, PortMapping, State};
 
 const TABLES: [&str; 1] = ["containers"];
@@ -36,6 +36,14 @@ fn records() -> [Record; 2] {
     web.main.exit_status = Some(3);
     web.started = true;
     web.events = vec!["Out of memory".into()];
+    web.shares_ipc = true;
+    web.peas = vec![PeaRecord {
+        instance: "instance-of-web.1".into(),
+        process: "check".parse().unwrap(),
+        engine_id: "e2".into(),
+        pid: 2,
+        runs: true,
+    }];
     let mut job = Record::sample("job");
     job.state = State::Stopped;
     job.ports.clear();

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use rebuild::{Guessed, Rebuilt};
-pub use record::{ImageRecord, Record};
+pub use record::{ImageRecord, PeaRecord, Record};
 
 /// The result of an inventory call.
 pub type Result<T> = std::result::Result<T, Error>;

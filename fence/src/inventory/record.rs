@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::container::{ContainerSpec, Handle, Limits, MainInfo, PortMapping, Properties, State};
+use crate::container::{ContainerSpec, Handle, Limits, MainInfo, PortMapping, ProcessId, Properties, State};
 
 /// One container of this node. Fields added later need a default, so that an older record can still be read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,12 @@ pub struct Record {
     #[serde(default)]
     pub comes_back: bool,
     pub events: Vec<String>,
+    /// Containers of its processes may have its IPC.
+    #[serde(default)]
+    pub shares_ipc: bool,
+    /// Processes with an image of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peas: Vec<PeaRecord>,
     /// One more with every change; tells the record from an older copy. 0 in what a fence wrote that makes no copies.
     #[serde(default)]
     pub version: u64,
@@ -49,6 +55,34 @@ pub struct ImageRecord {
     pub env: Vec<String>,
     pub user: String,
     pub working_dir: String,
+}
+
+/// A process with an image of its own: what the engine has for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeaRecord {
+    /// Its container's, a point, and what tells it from that container's others.
+    pub instance: String,
+    pub process: ProcessId,
+    /// Empty until the engine has made it.
+    pub engine_id: String,
+    /// Its first process on the host; 0 = none.
+    pub pid: i32,
+    /// The process runs, or ran, and whoever asked for it may know.
+    pub runs: bool,
+}
+
+impl PeaRecord {
+    /// One that is to be made.
+    pub fn new(container: &str, process: ProcessId) -> PeaRecord {
+        let own = uuid::Uuid::new_v4().simple();
+        PeaRecord {
+            instance: format!("{container}.{own}"),
+            process,
+            engine_id: String::new(),
+            pid: 0,
+            runs: false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +111,8 @@ impl Record {
             started: false,
             comes_back: false,
             events: Vec::new(),
+            shares_ipc: false,
+            peas: Vec::new(),
             version: 1,
         }
     }

@@ -91,6 +91,7 @@ impl Supervisor {
         let entry = Arc::new(Entry::new(record, link, directory, ports));
         let unanswered = entry.record().engine_id.is_empty();
         entry.unanswered.store(unanswered, Ordering::Release);
+        self.adopt_peas(&entry)?;
         self.table().insert(entry.handle.clone(), Slot::Taken(entry.clone()));
         self.watch_entry(&entry, events);
         self.watch_grace(&entry);

@@ -7,13 +7,15 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
-use engine::{ContainerId, NetworkMode, RegistryAuth};
+use engine::{ContainerId, IpcMode, NetworkMode, RegistryAuth};
 use fence_init::protocol::{BIN_DIR, BIN_NAME, RUN_DIR};
 use tokio::sync::mpsc;
 
 use super::entry::Entry;
 use super::{Error, LABEL_INSTANCE, Policy, Result, Slot, Supervisor};
-use crate::container::{ContainerInfo, ContainerSpec, Handle, ImageSource, Limits, MainInfo, PortMapping, State};
+use crate::container::{
+    BindMount, ContainerInfo, ContainerSpec, Handle, ImageSource, Limits, MainInfo, PortMapping, State,
+};
 use crate::fault;
 use crate::image::{self, InUse};
 use crate::init::Link;
@@ -55,14 +57,7 @@ impl Supervisor {
                 hint,
             });
         }
-        for mount in &spec.mounts {
-            std::fs::metadata(&mount.source).map_err(|source| Error::Files {
-                attempt: "mount",
-                path: mount.source.clone(),
-                source,
-            })?;
-        }
-        Ok(())
+        check_sources(&spec.mounts)
     }
 
     /// Reserve a handle, this one or one of fence's own making, for a container that is new.
@@ -228,7 +223,7 @@ impl Supervisor {
         }
     }
 
-    async fn image_for(&self, source: &ImageSource) -> Result<InUse> {
+    pub(super) async fn image_for(&self, source: &ImageSource) -> Result<InUse> {
         let parts = self.parts();
         let found = match source {
             ImageSource::Configured => {
@@ -319,13 +314,15 @@ impl Supervisor {
             started: false,
             comes_back: false,
             events: Vec::new(),
+            shares_ipc: true,
+            peas: Vec::new(),
             version: 0,
             spec,
         }
     }
 
     /// The container in the engine's words. Everything not named is the engine's default, which is safe.
-    fn engine_spec(&self, record: &Record) -> engine::ContainerSpec {
+    pub(super) fn engine_spec(&self, record: &Record) -> engine::ContainerSpec {
         let parts = self.parts();
         let mount = |source: String, target: &str, read_only| engine::Mount {
             source,
@@ -361,6 +358,7 @@ impl Supervisor {
                 pids: record.limits.pids,
             },
             network: NetworkMode::Bridge,
+            ipc: IpcMode::Open,
             capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
             no_new_privileges: !record.spec.privileged,
             privileged: record.spec.privileged,
@@ -381,6 +379,18 @@ impl Drop for Reservation {
         let is_ours = |slot: &Slot| matches!(slot, Slot::Reserved(number) if *number == self.number);
         self.supervisor.free_slot(&self.handle, is_ours);
     }
+}
+
+/// Whether everything that is to be mounted is there.
+pub(super) fn check_sources(mounts: &[BindMount]) -> Result<()> {
+    for mount in mounts {
+        std::fs::metadata(&mount.source).map_err(|source| Error::Files {
+            attempt: "mount",
+            path: mount.source.clone(),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 fn fresh_handle() -> Result<Handle> {

@@ -1,6 +1,7 @@
 //! Taking a container apart: every step is tried, each can be repeated, and the container is forgotten only when all
 //! succeeded.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -70,14 +71,17 @@ impl Supervisor {
     pub(super) async fn take_apart(&self, entry: &Arc<Entry>) -> Result<()> {
         // The rules go first: the engine gives a removed container's address to the next one.
         let ports = self.release_ports(entry).await;
+        // What has their network and their cgroup goes before what gives it.
+        let peas = self.take_peas_apart(entry).await;
         let removed = self.remove_from_engine(entry).await;
         if removed.is_ok() {
             entry.link.close();
             fault::point("destroy/link-closed");
         }
         ports?;
+        peas?;
         removed?;
-        remove_directory(entry)?;
+        remove_directory(&entry.directory)?;
         fault::point("destroy/directory-removed");
         entry.forget(&self.parts().inventory).await?;
         fault::point("destroy/record-forgotten");
@@ -117,10 +121,10 @@ impl Supervisor {
     }
 }
 
-fn remove_directory(entry: &Entry) -> Result<()> {
-    match std::fs::remove_dir_all(&entry.directory) {
+pub(super) fn remove_directory(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            let path = entry.directory.display().to_string();
+            let path = directory.display().to_string();
             Err(Error::Files {
                 attempt: "remove",
                 path,

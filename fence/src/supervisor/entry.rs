@@ -1,6 +1,6 @@
 //! One container in the supervisor's table: its record, its first process, its ports, and who holds it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::pea::Pea;
 use super::{Error, Result};
 use crate::container::{ContainerInfo, Handle, ProcessId, ProcessInfo, ProcessState};
-use crate::init::{Attachment, Link};
+use crate::init::{Attachment, Link, Process};
 use crate::inventory::{Inventory, Record};
 use crate::network::PortGuard;
 
@@ -31,6 +32,8 @@ pub(super) struct Entry {
     pub(super) ports: Mutex<Vec<PortGuard>>,
     /// Attachments whose outputs a client may still come for, by stream id.
     pub(super) attachments: Mutex<HashMap<String, Arc<Attachment>>>,
+    /// Processes with an image of their own.
+    peas: Mutex<BTreeMap<ProcessId, Arc<Pea>>>,
     pub(super) idle: watch::Sender<Idle>,
     record: Mutex<Record>,
     /// One writer of the record at a time. Holds whether the record is gone for good.
@@ -58,6 +61,7 @@ impl Entry {
             unanswered: AtomicBool::new(false),
             ports: Mutex::new(ports),
             attachments: Mutex::default(),
+            peas: Mutex::default(),
             idle: watch::Sender::new(Idle { holds: 0, grace }),
             record: Mutex::new(record),
             writing: tokio::sync::Mutex::default(),
@@ -111,14 +115,35 @@ impl Entry {
         self.attachments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn peas(&self) -> MutexGuard<'_, BTreeMap<ProcessId, Arc<Pea>>> {
+        self.peas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tie to the init that has this process, if it is anywhere.
+    pub(super) fn link_of(&self, process: &ProcessId) -> Link {
+        let peas = self.peas();
+        peas.get(process).map_or(&self.link, |pea| &pea.link).clone()
+    }
+
+    /// Whether there is a process of this name.
+    pub(super) fn knows_process(&self, id: &ProcessId) -> bool {
+        self.peas().contains_key(id) || self.link.knows(id)
+    }
+
+    /// All processes that run, or ended and were not collected.
+    pub(super) fn processes(&self) -> Vec<Arc<Process>> {
+        let mut all = self.link.list();
+        all.extend(self.peas().values().flat_map(|pea| pea.link.list()));
+        all
+    }
+
     pub(super) fn ports(&self) -> MutexGuard<'_, Vec<PortGuard>> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn describe(&self, node: &str) -> ContainerInfo {
         let processes: Vec<ProcessInfo> = self
-            .link
-            .list()
+            .processes()
             .iter()
             .map(|process| describe_process(process))
             .collect();
@@ -153,7 +178,7 @@ impl Entry {
     }
 }
 
-fn describe_process(process: &crate::init::Process) -> ProcessInfo {
+fn describe_process(process: &Process) -> ProcessInfo {
     let exit = process.exit();
     ProcessInfo {
         id: process.id.clone(),

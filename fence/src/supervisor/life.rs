@@ -10,6 +10,7 @@ use nix::libc::{SIGKILL, SIGTERM};
 use tokio::time::Instant;
 
 use super::entry::Entry;
+use super::pea::is_alone;
 use super::process::init_failed;
 use super::{Error, Result, Supervisor};
 use crate::container::{ContainerInfo, Handle, MainInfo, ProcessId, ProcessSpec, State};
@@ -123,7 +124,7 @@ impl Supervisor {
                 link.signal_all(SIGTERM).await?;
                 fault::point("stop/asked");
                 let again = (Instant::now() + TERM_AGAIN).min(deadline);
-                if gone_before(link, again).await? {
+                if gone_before(entry, again).await? {
                     return Ok(());
                 }
             }
@@ -132,7 +133,7 @@ impl Supervisor {
         while Instant::now() < deadline {
             link.signal_all(SIGKILL).await?;
             fault::point("stop/killed");
-            if gone_before(link, (Instant::now() + TERM_AGAIN).min(deadline)).await? {
+            if gone_before(entry, (Instant::now() + TERM_AGAIN).min(deadline)).await? {
                 return Ok(());
             }
         }
@@ -149,6 +150,8 @@ impl Supervisor {
         if seen.state == ContainerState::Running && seen.pid != 0 && seen.pid == entry.record().pid {
             return Ok(());
         }
+        // What they shared is gone with the first process that they had it from.
+        self.remove_peas(entry).await;
         self.run_first_process(entry, &id).await?;
         self.apply_forwards().await
     }
@@ -233,9 +236,9 @@ fn main_spec(record: &Record, command: Vec<String>) -> Result<ProcessSpec> {
     })
 }
 
-async fn gone_before(link: &crate::init::Link, deadline: Instant) -> crate::init::Result<bool> {
+async fn gone_before(entry: &Entry, deadline: Instant) -> crate::init::Result<bool> {
     loop {
-        if link.others().await? == 0 {
+        if is_alone(entry).await? {
             return Ok(true);
         }
         if Instant::now() >= deadline {

@@ -13,6 +13,7 @@ mod entry;
 mod error;
 mod grace;
 mod life;
+mod pea;
 mod policy;
 mod ports;
 mod process;

@@ -8,7 +8,7 @@ use fence_init::protocol::{FailureKind, Rlimit, SpawnSpec, WindowSize as InitWin
 
 use super::entry::Entry;
 use super::{Error, Result, Supervisor};
-use crate::container::{ExitStatus, Handle, ProcessId, ProcessSpec, State, WindowSize};
+use crate::container::{ExitStatus, Handle, Limits, ProcessId, ProcessSpec, State, WindowSize};
 use crate::fault;
 use crate::init;
 
@@ -25,7 +25,10 @@ impl Supervisor {
         self.check_running(&entry, "run a process")?;
         self.check_time_left()?;
         fault::point("run/spawning");
-        let attachment = self.spawn(&entry, spec).await?;
+        let attachment = match spec.pea.clone() {
+            Some(pea) => self.run_pea(&entry, spec, pea).await?,
+            None => self.spawn(&entry, spec).await?,
+        };
         fault::point("run/spawned");
         Ok(attachment)
     }
@@ -41,7 +44,7 @@ impl Supervisor {
             });
         }
         let attachment = entry
-            .link
+            .link_of(process)
             .attach(process)
             .await
             .map_err(|error| process_failed(handle, process, error))?;
@@ -51,7 +54,7 @@ impl Supervisor {
     /// As [`attach`](Supervisor::attach), once those attached have left or stayed for so long: what they do not take
     /// of the output is given only to an attachment that is alone.
     pub async fn attach_after(&self, handle: &Handle, process: &ProcessId, patience: Duration) -> Result<Attachment> {
-        if let Some(known) = self.entry(handle)?.link.process(process) {
+        if let Some(known) = self.entry(handle)?.link_of(process).process(process) {
             let _ = tokio::time::timeout(patience, known.unattached()).await;
         }
         self.attach(handle, process).await
@@ -79,22 +82,30 @@ impl Supervisor {
 
     pub(super) async fn spawn(&self, entry: &Arc<Entry>, spec: ProcessSpec) -> Result<Attachment> {
         let id = spec.id.clone().unwrap_or_else(ProcessId::fresh);
-        let spec = self.init_spec(entry, &id, spec);
+        if entry.peas().contains_key(&id) {
+            let handle = entry.handle.clone();
+            return Err(Error::ProcessExists { handle, process: id });
+        }
+        let spec = {
+            let record = entry.record();
+            let env = record.image.env.iter().chain(&record.spec.env);
+            self.init_spec(env, &record.limits, &id, spec)
+        };
         let attachment = entry.link.spawn(spec, id.clone()).await;
         let attachment = attachment.map_err(|error| process_failed(&entry.handle, &id, error))?;
         Ok(Attachment::new(entry.clone(), attachment))
     }
 
-    fn init_spec(&self, entry: &Entry, id: &ProcessId, spec: ProcessSpec) -> SpawnSpec {
-        let record = entry.record();
-        let env = record
-            .image
-            .env
-            .iter()
-            .chain(&record.spec.env)
-            .chain(&spec.env)
-            .cloned()
-            .collect();
+    /// What init is asked for, given the environment that the process's own comes after.
+    pub(super) fn init_spec<'a>(
+        &self,
+        env: impl Iterator<Item = &'a String>,
+        limits: &Limits,
+        id: &ProcessId,
+        spec: ProcessSpec,
+    ) -> SpawnSpec {
+        let mut env: Vec<String> = env.cloned().collect();
+        env.extend(spec.env);
         SpawnSpec {
             id: id.to_string(),
             path: spec.path,
@@ -111,7 +122,7 @@ impl Supervisor {
                 columns: size.columns,
                 rows: size.rows,
             }),
-            buffer: self.policy().output_buffer_for(&record.limits),
+            buffer: self.policy().output_buffer_for(limits),
         }
     }
 
@@ -147,7 +158,7 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    fn new(entry: Arc<Entry>, inner: init::Attachment) -> Attachment {
+    pub(super) fn new(entry: Arc<Entry>, inner: init::Attachment) -> Attachment {
         let inner = Arc::new(inner);
         let stream_id = uuid::Uuid::now_v7().simple().to_string();
         entry.attachments().insert(stream_id.clone(), inner.clone());
@@ -332,7 +343,7 @@ pub(super) fn init_failed(handle: &Handle, error: init::Error) -> Error {
     }
 }
 
-fn process_failed(handle: &Handle, process: &ProcessId, error: init::Error) -> Error {
+pub(super) fn process_failed(handle: &Handle, process: &ProcessId, error: init::Error) -> Error {
     let handle = handle.clone();
     match error.refusal() {
         Some(FailureKind::ExecutableNotFound) => Error::ExecutableNotFound {

@@ -169,6 +169,8 @@ impl Supervisor {
             started: runs,
             comes_back: false,
             events: vec![format!("its record was lost; {LOST}")],
+            shares_ipc: false,
+            peas: Vec::new(),
             version: 0,
         })
     }

@@ -22,6 +22,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::entry::Entry;
+use super::pea::LABEL_PEA;
 use super::repair::Subject;
 use super::{Error, LABEL_INSTANCE, Result, Supervisor};
 use crate::container::{ProcessId, State};
@@ -44,17 +45,21 @@ impl Supervisor {
         })?;
         fault::point("compare/engine-listed");
         let mut by_instance: HashMap<&str, Vec<Container>> = HashMap::new();
+        let mut peas: HashMap<String, Container> = HashMap::new();
         for container in &found {
-            if let Some(instance) = container.labels.get(LABEL_INSTANCE) {
+            if let Some(pea) = container.labels.get(LABEL_PEA) {
+                peas.insert(pea.clone(), container.clone());
+            } else if let Some(instance) = container.labels.get(LABEL_INSTANCE) {
                 by_instance.entry(instance).or_default().push(container.clone());
             }
         }
         self.find_engine_disk().await;
         self.adopt_again();
+        let peas = Arc::new(peas);
         let compared = entries.into_iter().map(|entry| {
             let seen = by_instance.remove(entry.instance.as_str()).unwrap_or_default();
-            let supervisor = self.clone();
-            async move { supervisor.reconcile_entry(&entry, &seen).await }
+            let (supervisor, peas) = (self.clone(), peas.clone());
+            async move { supervisor.reconcile_entry(&entry, &seen, &peas).await }
         });
         let compared: Vec<_> = compared.collect();
         stream::iter(compared).buffer_unordered(AT_A_TIME).collect::<()>().await;
@@ -75,7 +80,7 @@ impl Supervisor {
         cut_off || self.repairs().any_due(now)
     }
 
-    async fn reconcile_entry(&self, entry: &Arc<Entry>, seen: &[Container]) {
+    async fn reconcile_entry(&self, entry: &Arc<Entry>, seen: &[Container], peas: &HashMap<String, Container>) {
         // Whoever holds its life is at work on it, and will leave it right.
         let Ok(life) = entry.life.try_lock() else { return };
         let (state, engine_id) = {
@@ -96,6 +101,7 @@ impl Supervisor {
                 if let Err(error) = self.compare_live(entry, seen).await {
                     tracing::warn!(handle = %entry.handle, error = error.chain(), "could not put a container right; will try again");
                 }
+                self.settle_peas(entry, peas).await;
                 self.hold_ports(entry);
             }
         }

@@ -272,7 +272,7 @@ impl Supervisor {
 fn runs(entry: &Entry) -> bool {
     match entry.record().state {
         State::Active => true,
-        State::Stopped => entry.link.list().iter().any(|process| process.exit().is_none()),
+        State::Stopped => entry.processes().iter().any(|process| process.exit().is_none()),
         State::Creating | State::Lost | State::Destroying => false,
     }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use engine::Container;
 use tokio::time::Instant;
 
+use super::pea::LABEL_PEA;
 use super::repair::Subject;
 use super::{LABEL_INSTANCE, Supervisor};
 
@@ -19,7 +20,12 @@ impl Supervisor {
     pub(super) async fn sweep(&self, found: &[Container]) {
         let directories = self.directories();
         // Before anything is taken for nobody's.
-        let recovered = self.recover(found).await;
+        let own: Vec<Container> = found
+            .iter()
+            .filter(|seen| !seen.labels.contains_key(LABEL_PEA))
+            .cloned()
+            .collect();
+        let recovered = self.recover(&own).await;
         let recorded = match recovered {
             Ok(true) => self.parts().inventory.instances().await,
             Ok(false) => return,
@@ -29,15 +35,16 @@ impl Supervisor {
             Ok(recorded) => recorded,
             Err(error) => return tracing::warn!(%error, "cannot tell strays; leaving all containers alone"),
         };
+        let recorded = self.with_peas(recorded);
         self.forget_settled(found, &directories, &recorded);
         for container in found {
-            if let Some(instance) = container.labels.get(LABEL_INSTANCE)
-                && !recorded.contains(instance)
+            if let Some(instance) = instance_of(container)
+                && !recorded.knows(instance)
             {
                 self.remove_stray(container, instance).await;
             }
         }
-        for name in directories.difference(&recorded) {
+        for name in directories.iter().filter(|name| !recorded.knows(name)) {
             self.remove_orphan(&self.parts().run_dir.join(name));
         }
         self.repairs().looked_for_late(Instant::now());
@@ -58,11 +65,9 @@ impl Supervisor {
     }
 
     /// What was out of order and is so no longer, whoever has seen to it.
-    fn forget_settled(&self, found: &[Container], directories: &BTreeSet<String>, recorded: &BTreeSet<String>) {
-        let without_record = |container: &&Container| {
-            let instance = container.labels.get(LABEL_INSTANCE);
-            instance.is_some_and(|instance| !recorded.contains(instance))
-        };
+    fn forget_settled(&self, found: &[Container], directories: &BTreeSet<String>, recorded: &Recorded) {
+        let without_record =
+            |container: &&Container| instance_of(container).is_some_and(|instance| !recorded.knows(instance));
         let strays: BTreeSet<&str> = found
             .iter()
             .filter(without_record)
@@ -74,7 +79,7 @@ impl Supervisor {
             Subject::Stray(id) => strays.contains(id.as_str()),
             Subject::Directory(path) => {
                 let name = path.strip_prefix(run_dir).ok().and_then(Path::to_str);
-                name.is_some_and(|name| directories.contains(name) && !recorded.contains(name))
+                name.is_some_and(|name| directories.contains(name) && !recorded.knows(name))
             }
             Subject::CutOff(instance)
             | Subject::Comeback(instance)
@@ -134,6 +139,19 @@ impl Supervisor {
         }
     }
 
+    fn with_peas(&self, instances: BTreeSet<String>) -> Recorded {
+        let entries = self.entries();
+        let peas_of = |entry: &std::sync::Arc<super::entry::Entry>| {
+            let record = entry.record();
+            record.peas.iter().map(|pea| pea.instance.clone()).collect::<Vec<_>>()
+        };
+        Recorded {
+            peas: entries.iter().flat_map(peas_of).collect(),
+            in_table: self.instances(),
+            instances,
+        }
+    }
+
     fn instances(&self) -> BTreeSet<String> {
         self.entries().iter().map(|entry| entry.instance.clone()).collect()
     }
@@ -149,7 +167,38 @@ impl Supervisor {
             entry.file_name().into_string().ok().filter(|_| is_directory)
         });
         names
-            .filter(|name| uuid::Uuid::try_parse(name).is_ok() && !in_use.contains(name))
+            .filter(|name| is_instance(name) && !in_use.contains(name))
             .collect()
     }
+}
+
+/// What has a record, by instance: containers, and the peas in the records of those.
+struct Recorded {
+    instances: BTreeSet<String>,
+    peas: BTreeSet<String>,
+    in_table: BTreeSet<String>,
+}
+
+impl Recorded {
+    /// Whether it is somebody's. Of a container whose record is there and could not be taken over all peas are.
+    fn knows(&self, instance: &str) -> bool {
+        match instance.split_once('.') {
+            None => self.instances.contains(instance),
+            Some((container, _)) => {
+                self.peas.contains(instance)
+                    || (self.instances.contains(container) && !self.in_table.contains(container))
+            }
+        }
+    }
+}
+
+/// The instance of a container or a pea.
+fn instance_of(container: &Container) -> Option<&String> {
+    let labels = &container.labels;
+    labels.get(LABEL_PEA).or_else(|| labels.get(LABEL_INSTANCE))
+}
+
+fn is_instance(name: &str) -> bool {
+    let container = name.split_once('.').map_or(name, |(container, _)| container);
+    uuid::Uuid::try_parse(container).is_ok()
 }

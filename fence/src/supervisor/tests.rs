@@ -19,6 +19,7 @@ use crate::init::InitBinary;
 use crate::inventory::Inventory;
 use crate::network::{FakeFirewall, PortPool};
 
+mod peas;
 mod rebuild;
 mod recovery;
 mod retire;

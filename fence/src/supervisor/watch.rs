@@ -24,6 +24,7 @@ impl Supervisor {
                     // Main may have ended while nobody was connected.
                     LinkEvent::Connected => true,
                     LinkEvent::Ended { id, .. } => id == ProcessId::main(),
+                    LinkEvent::Collected { .. } => false,
                 };
                 if concerns_main {
                     supervisor.main_may_have_ended(&entry).await;
@@ -79,13 +80,19 @@ impl Supervisor {
     }
 
     async fn died(&self, id: &ContainerId) {
-        let Some(entry) = self.by_engine_id(id) else { return };
+        let Some(entry) = self.by_engine_id(id) else {
+            self.pea_event(id, true).await;
+            return;
+        };
         let _life = entry.life.lock().await;
         self.may_have_died(&entry).await;
     }
 
     async fn removed(&self, id: &ContainerId) {
-        let Some(entry) = self.by_engine_id(id) else { return };
+        let Some(entry) = self.by_engine_id(id) else {
+            self.pea_event(id, true).await;
+            return;
+        };
         let _life = entry.life.lock().await;
         self.may_have_died(&entry).await;
     }
@@ -135,6 +142,7 @@ impl Supervisor {
         if let Err(error) = noted {
             tracing::error!(handle = %entry.handle, error = error.chain(), "could not record what happened to a container");
         }
+        self.remove_peas(entry).await;
         // Its address may soon be another container's.
         if !entry.record().ports.is_empty()
             && let Err(error) = self.apply_forwards().await
@@ -144,7 +152,11 @@ impl Supervisor {
     }
 
     async fn out_of_memory(&self, id: &ContainerId) {
-        let Some(entry) = self.by_engine_id(id) else { return };
+        let entry = match self.by_engine_id(id) {
+            Some(entry) => Some(entry),
+            None => self.pea_event(id, false).await,
+        };
+        let Some(entry) = entry else { return };
         // Garden's own words.
         let event = "Out of memory".to_owned();
         if let Err(error) = entry

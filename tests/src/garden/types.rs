@@ -40,6 +40,20 @@ pub struct ContainerSpec {
 pub struct ImageRef {
     #[serde(skip_serializing_if = "is_default")]
     pub uri: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub username: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub password: String,
+}
+
+impl ImageRef {
+    /// An image that needs no account.
+    pub fn of(uri: &str) -> ImageRef {
+        ImageRef {
+            uri: uri.into(),
+            ..ImageRef::default()
+        }
+    }
 }
 
 /// A place of the server's host in the container.
@@ -117,6 +131,18 @@ pub struct ProcessSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tty: Option<TtySpec>,
     pub image: ImageRef,
+    #[serde(skip_serializing_if = "is_default")]
+    pub bind_mounts: Vec<BindMount>,
+    /// Present and empty is not the same as missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ProcessLimits>,
+}
+
+/// Limits of a process with an image of its own.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ProcessLimits {
+    pub cpu_limits: CpuLimits,
+    pub memory_limits: MemoryLimits,
 }
 
 impl ProcessSpec {
@@ -137,6 +163,12 @@ impl ProcessSpec {
     /// The same as another user.
     pub fn user(mut self, user: &str) -> ProcessSpec {
         self.user = user.into();
+        self
+    }
+
+    /// The same in an image of its own.
+    pub fn image(mut self, uri: &str) -> ProcessSpec {
+        self.image = ImageRef::of(uri);
         self
     }
 

@@ -23,10 +23,20 @@ pub fn labelled(label: &str, value: &str) -> Vec<String> {
     ids.lines().map(str::to_owned).collect()
 }
 
+/// The ids of those that carry the second label too, whatever its value.
+pub fn labelled_with(label: &str, value: &str, second: &str) -> Vec<String> {
+    let (first, second) = (format!("label={label}={value}"), format!("label={second}"));
+    let ids = docker(&["ps", "-aq", "--no-trunc", "--filter", &first, "--filter", &second]).ok();
+    ids.lines().map(str::to_owned).collect()
+}
+
 /// The one container of the instance, as `docker inspect` shows it.
 #[track_caller]
 pub fn instance(instance: &str) -> Value {
-    let ids = labelled("io.fence.instance", instance);
+    // Processes with an image of their own have helpers with the label too.
+    let helpers = labelled_with("io.fence.instance", instance, "io.fence.pea");
+    let mut ids = labelled("io.fence.instance", instance);
+    ids.retain(|id| !helpers.contains(id));
     assert_eq!(ids.len(), 1, "containers with the label io.fence.instance={instance}");
     inspect(&ids[0])
 }

@@ -8,6 +8,7 @@
 mod containers;
 mod events;
 mod images;
+mod joining;
 mod limits;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::{Container, ContainerId, ContainerSpec, ContainerState, Engine, Label
 pub use containers::containers;
 pub use events::events;
 pub use images::images;
+pub use joining::joining;
 pub use limits::limits;
 
 /// The label that everything made here carries.

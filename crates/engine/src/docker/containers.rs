@@ -16,8 +16,8 @@ use futures_util::StreamExt;
 
 use super::{Call, Docker, convert};
 use crate::{
-    Container, ContainerId, ContainerSpec, ContainerState, Error, Labels, Limits, Mount, NetworkMode, Port, Result,
-    Stats,
+    Container, ContainerId, ContainerSpec, ContainerState, Error, IpcMode, Labels, Limits, Mount, NetworkMode, Port,
+    ProcessMode, Result, Stats,
 };
 
 /// The user of the first process where the spec names none: root, whatever the image says.
@@ -224,9 +224,19 @@ fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
 
 fn host_config(spec: &ContainerSpec) -> HostConfig {
     let memory = spec.limits.memory_bytes.map(signed);
-    let network = match spec.network {
-        NetworkMode::Bridge => "bridge",
-        NetworkMode::None => "none",
+    let network = match &spec.network {
+        NetworkMode::Bridge => "bridge".to_owned(),
+        NetworkMode::None => "none".to_owned(),
+        NetworkMode::Of(other) => of(other),
+    };
+    let processes = match &spec.processes {
+        ProcessMode::Own => None,
+        ProcessMode::Of(other) => Some(of(other)),
+    };
+    let ipc = match &spec.ipc {
+        IpcMode::Own => "private".to_owned(),
+        IpcMode::Open => "shareable".to_owned(),
+        IpcMode::Of(other) => of(other),
     };
     HostConfig {
         memory,
@@ -239,7 +249,10 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         cap_add: (!spec.privileged).then(|| spec.capabilities.clone()),
         security_opt: spec.no_new_privileges.then(|| vec!["no-new-privileges".to_owned()]),
         readonly_rootfs: Some(spec.read_only_root),
-        network_mode: Some(network.to_owned()),
+        network_mode: Some(network),
+        pid_mode: processes,
+        ipc_mode: Some(ipc),
+        cgroup_parent: (!spec.cgroup_parent.is_empty()).then(|| spec.cgroup_parent.clone()),
         // Mounts, unlike binds, fail where the source is missing instead of making a directory there.
         mounts: Some(spec.mounts.iter().map(bind_mount).collect()),
         port_bindings: Some(port_bindings(&spec.ports)),
@@ -258,6 +271,11 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         init: Some(false),
         ..Default::default()
     }
+}
+
+/// Docker's word for what another container has.
+fn of(other: &ContainerId) -> String {
+    format!("container:{}", other.0)
 }
 
 fn port_bindings(ports: &[Port]) -> PortMap {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::{News, now_ns, random_hex};
 use crate::{
-    Container, ContainerId, ContainerSpec, ContainerState, Error, EventKind, ImageId, Labels, Limits, NetworkMode,
-    Result, Stats,
+    Container, ContainerId, ContainerSpec, ContainerState, Error, EventKind, ImageId, IpcMode, Labels, Limits,
+    NetworkMode, ProcessMode, Result, Stats,
 };
 
 /// Above every pid that a Linux kernel gives.
@@ -96,6 +96,7 @@ impl Containers {
 
     pub(super) fn started(&mut self, id: &ContainerId, pid: i32, news: &News) -> Result<()> {
         self.check_ports(id)?;
+        self.check_joined(id)?;
         let address = Ipv4Addr::from(u32::from(BRIDGE) + 1 + u32::try_from(self.started).unwrap_or(0));
         let entry = self.find(id)?;
         let shown = &mut entry.shown;
@@ -126,10 +127,65 @@ impl Containers {
         }
     }
 
+    /// What belongs to another container can be had only while that one runs, and gives it away.
+    fn check_joined(&mut self, id: &ContainerId) -> Result<()> {
+        let spec = self.find(id)?.spec.clone();
+        let network = match &spec.network {
+            NetworkMode::Of(other) => Some(other),
+            NetworkMode::Bridge | NetworkMode::None => None,
+        };
+        let processes = match &spec.processes {
+            ProcessMode::Of(other) => Some(other),
+            ProcessMode::Own => None,
+        };
+        let ipc = match &spec.ipc {
+            IpcMode::Of(other) => Some(other),
+            IpcMode::Own | IpcMode::Open => None,
+        };
+        let refused = |what: &str| {
+            Err(Error::Failed {
+                attempt: format!("start container {}", id.0),
+                reason: format!("cannot join {what} of the other container"),
+            })
+        };
+        for (what, other) in [("the network", network), ("the processes", processes), ("the IPC", ipc)] {
+            if other.is_some_and(|other| !self.get(other).is_some_and(Entry::runs)) {
+                return refused(what);
+            }
+        }
+        match ipc.and_then(|other| self.get(other)) {
+            Some(other) if other.spec.ipc == IpcMode::Own => refused("the IPC"),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn end(&mut self, id: &ContainerId, code: i64, news: &News) {
         if let Some(entry) = self.get_mut(id) {
             entry.end(code, news);
+            let ended = entry.shown.id.clone();
+            self.end_guests(&ended, news);
         }
+    }
+
+    /// What shares the processes of a container ends with it.
+    fn end_guests(&mut self, of: &ContainerId, news: &News) {
+        let guests = ProcessMode::Of(of.clone());
+        for entry in self.all.iter_mut().filter(|entry| entry.spec.processes == guests) {
+            entry.end(128 + i64::from(SIGKILL), news);
+        }
+    }
+
+    /// Passes a signal on to a container that runs.
+    pub(super) fn signal(&mut self, id: &ContainerId, signal: i32, news: &News) -> Result<()> {
+        let entry = self.find(id)?;
+        if entry.runs() {
+            entry.signal(signal, news);
+            let (id, runs) = (entry.shown.id.clone(), entry.runs());
+            if !runs {
+                self.end_guests(&id, news);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn run_out_of_memory(&mut self, id: &ContainerId, news: &News) {
@@ -146,6 +202,7 @@ impl Containers {
         };
         let mut entry = self.all.remove(at);
         entry.end(128 + i64::from(SIGKILL), news);
+        self.end_guests(&entry.shown.id, news);
         news.container(&entry.shown.labels, EventKind::Removed(entry.shown.id));
     }
 
@@ -200,7 +257,7 @@ impl Entry {
     }
 
     /// Takes a signal: SIGKILL ends the first process, what any other does is its own affair.
-    pub(super) fn signal(&mut self, signal: i32, news: &News) {
+    fn signal(&mut self, signal: i32, news: &News) {
         self.signals.push(signal);
         if signal == SIGKILL {
             self.end(128 + i64::from(SIGKILL), news);

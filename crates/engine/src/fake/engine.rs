@@ -72,6 +72,7 @@ impl Engine for Fake {
                 data_dir: "/nowhere/fake".to_owned(),
                 storage_driver: "memory".to_owned(),
                 cgroup_version: 2,
+                nests_cgroups: false,
                 live_restore: true,
                 seccomp: true,
             })
@@ -106,10 +107,7 @@ impl Engine for Fake {
         self.tell_of_signal(id, signal);
         {
             let memory = &mut *self.memory();
-            let entry = memory.containers.find(id)?;
-            if entry.runs() {
-                entry.signal(signal, &memory.news);
-            }
+            memory.containers.signal(id, signal, &memory.news)?;
         }
         self.faults.leave(Step::Kill, &attempt)
     }

@@ -252,6 +252,16 @@ pub struct ProcessSpec {
     pub image: ImageRef,
     #[serde(deserialize_with = "items")]
     pub bind_mounts: Vec<BindMount>,
+    /// Present and empty is not the same as missing.
+    pub limits: Option<ProcessLimits>,
+}
+
+/// Limits of a process with an image of its own, instead of those of its container.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ProcessLimits {
+    pub cpu_limits: CpuLimits,
+    pub memory_limits: MemoryLimits,
 }
 
 /// Soft and hard limit alike; 0 is a limit, missing is none.

@@ -35,6 +35,8 @@ pub enum LinkEvent {
     Connected,
     /// A process ended.
     Ended { id: ProcessId, exit: Exit },
+    /// An ended process was forgotten.
+    Collected { id: ProcessId },
 }
 
 /// The tie to one container's init. Clones are the same tie; its task ends with [`Link::close`].

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fence_init::protocol::{Exit, Failure, FailureKind, FromInit, SpawnSpec, Stream, ToInit};
 
-use super::Link;
+use super::{Link, LinkEvent};
 use crate::container::ProcessId;
 use crate::init::attachment::Attachment;
 use crate::init::lease::{Begun, Granted, Lease, Leases};
@@ -126,6 +126,7 @@ impl Link {
         let session = self.session().await?;
         self.table().processes.remove(id);
         session.tell(&ToInit::Collect { id: id.to_string() });
+        let _ = self.inner.events.send(LinkEvent::Collected { id: id.clone() });
         Ok(())
     }
 

@@ -38,6 +38,12 @@ impl Link {
         self.table().processes.get(id).cloned()
     }
 
+    /// Whether there is a process of this name, or one is being started.
+    pub fn knows(&self, id: &ProcessId) -> bool {
+        let table = self.table();
+        table.processes.contains_key(id) || table.starting.contains_key(id)
+    }
+
     /// The table is what init says it is.
     pub(super) fn take_over(&self, listed: &[ProcessEntry]) {
         let mut fresh = HashMap::new();

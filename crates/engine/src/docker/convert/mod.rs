@@ -40,6 +40,9 @@ pub(super) fn host(found: models::SystemInfo) -> Host {
         Some(models::SystemInfoCgroupVersionEnum::_2) => 2,
         _ => 1,
     };
+    // systemd takes slices alone for parents, and the second version no processes beside children.
+    let driver = found.cgroup_driver.as_ref().map(AsRef::as_ref);
+    let nests_cgroups = cgroup_version == 1 && driver == Some("cgroupfs");
     let seccomp = found
         .security_options
         .iter()
@@ -51,6 +54,7 @@ pub(super) fn host(found: models::SystemInfo) -> Host {
         data_dir: found.docker_root_dir.unwrap_or_default(),
         storage_driver: found.driver.unwrap_or_default(),
         cgroup_version,
+        nests_cgroups,
         live_restore: found.live_restore_enabled.unwrap_or(false),
         seccomp,
     }

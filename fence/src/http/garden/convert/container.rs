@@ -53,7 +53,7 @@ pub fn grace_time(nanoseconds: i64) -> Result<u64> {
 
 /// `docker:///name#tag` and `docker://host/name#tag` are images by name, an absolute path one on this node, nothing the
 /// configured one.
-fn image_source(image: wire::ImageRef) -> Result<ImageSource> {
+pub(super) fn image_source(image: wire::ImageRef) -> Result<ImageSource> {
     let uri = image.uri;
     let refuse = |why: &str| {
         let uri = shown(&uri);
@@ -89,7 +89,7 @@ fn image_source(image: wire::ImageRef) -> Result<ImageSource> {
 }
 
 /// 0 is none everywhere; shares win over weight, which is the older word for them.
-fn limits(limits: &wire::Limits) -> Limits {
+pub(super) fn limits(limits: &wire::Limits) -> Limits {
     let some = |value: u64| (value != 0).then_some(value);
     Limits {
         memory_bytes: some(limits.memory_limits.limit_in_bytes),
@@ -98,7 +98,7 @@ fn limits(limits: &wire::Limits) -> Limits {
     }
 }
 
-fn bind_mount(mount: wire::BindMount) -> Result<BindMount> {
+pub(super) fn bind_mount(mount: wire::BindMount) -> Result<BindMount> {
     let read_only = match mount.mode {
         0 => true,
         1 => false,

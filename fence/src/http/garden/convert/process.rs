@@ -1,19 +1,13 @@
 //! Processes: what a client asks for.
 
 use super::Result;
-use crate::container::{ProcessSpec, Resource, WindowSize};
+use super::container::{bind_mount, image_source, limits};
+use crate::container::{PeaSpec, ProcessSpec, Resource, WindowSize};
 use crate::http::garden::{Error, wire};
 
 /// The process a client asks for.
 pub fn process_spec(spec: wire::ProcessSpec) -> Result<ProcessSpec> {
-    if !spec.image.uri.is_empty() {
-        return Err(Error::unsupported("running a process in an image of its own"));
-    }
-    if !spec.bind_mounts.is_empty() {
-        return Err(Error::plain(
-            "a process can have bind mounts only with an image of its own",
-        ));
-    }
+    let pea = pea(spec.image, spec.bind_mounts, spec.limits)?;
     let id = match spec.id.as_str() {
         "" => None,
         text => Some(text.parse().map_err(|error| Error::plain(format!("{error}")))?),
@@ -27,7 +21,36 @@ pub fn process_spec(spec: wire::ProcessSpec) -> Result<ProcessSpec> {
         user: spec.user,
         rlimits: resource_limits(&spec.rlimits),
         tty: spec.tty.as_ref().map(window_size),
+        pea,
     })
+}
+
+/// What makes it a process with an image of its own. `limits` without an image say nothing.
+fn pea(
+    image: wire::ImageRef,
+    mounts: Vec<wire::BindMount>,
+    own: Option<wire::ProcessLimits>,
+) -> Result<Option<PeaSpec>> {
+    if image.uri.is_empty() {
+        return match mounts.is_empty() {
+            true => Ok(None),
+            false => Err(Error::plain(
+                "a process can have bind mounts only with an image of its own",
+            )),
+        };
+    }
+    let own = own.map(|own| {
+        limits(&wire::Limits {
+            cpu_limits: own.cpu_limits,
+            memory_limits: own.memory_limits,
+            ..wire::Limits::default()
+        })
+    });
+    Ok(Some(PeaSpec {
+        image: image_source(image)?,
+        mounts: mounts.into_iter().map(bind_mount).collect::<Result<_>>()?,
+        limits: own,
+    }))
 }
 
 /// The terminal's size; what is missing or 0 is the default's.
@@ -68,6 +91,7 @@ fn resource_limits(limits: &wire::ResourceLimits) -> Vec<(Resource, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::{ImageSource, Limits};
     use crate::http::json;
 
     fn run(body: &str) -> Result<ProcessSpec> {
@@ -93,9 +117,24 @@ mod tests {
     }
 
     #[test]
+    fn an_image_of_its_own_brings_mounts_and_limits() {
+        let pea = |body: &str| run(body).unwrap().pea;
+        assert_eq!(pea(r#"{"path":"a","image":{}}"#), None);
+        let plain = pea(r#"{"path":"a","image":{"uri":"/x"}}"#).unwrap();
+        assert_eq!(plain.image, ImageSource::Path("/x".into()));
+        assert_eq!(plain.limits, None);
+        let lifted = r#"{"path":"a","image":{"uri":"/x"},"limits":{"cpu_limits":{},"memory_limits":{}}}"#;
+        assert_eq!(pea(lifted).unwrap().limits, Some(Limits::default()));
+        let limited = r#"{"path":"a","image":{"uri":"docker:///a#1"},"limits":{"memory_limits":{"limit_in_bytes":9000000}},
+            "bind_mounts":[{"src_path":"/s","dst_path":"/d","mode":1}]}"#;
+        let limited = pea(limited).unwrap();
+        assert_eq!(limited.limits.unwrap().memory_bytes, Some(9_000_000));
+        assert_eq!(limited.mounts[0].target, "/d");
+        assert!(run(r#"{"path":"a","image":{"uri":"/x"},"bind_mounts":[{"origin":1}]}"#).is_err());
+    }
+
+    #[test]
     fn what_belongs_to_a_process_with_an_image_of_its_own_is_refused_without_one() {
-        let pea = run(r#"{"path":"a","image":{"uri":"/x"}}"#).unwrap_err();
-        assert!(pea.body.message.ends_with("is not supported by this version of fence"));
         assert!(run(r#"{"path":"a","bind_mounts":[{}]}"#).is_err());
         assert!(run(r#"{"path":"a","id":"x/y"}"#).is_err());
         assert!(run(r#"{"path":"a","limits":{"cpu_limits":{},"memory_limits":{}}}"#).is_ok());
