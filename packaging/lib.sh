@@ -154,14 +154,17 @@ build_fence_init() {
 
 # --- Images ----------------------------------------------------------------------------------------------------
 
-# install_busybox ROOT: everything that busybox can do, under the paths where scripts look for it; what is there stays.
+# install_busybox ROOT [FROM]: everything that busybox can do, under the paths where scripts look for it; what is there
+# stays. With FROM it is that of the Debian below, for whatever machine, and can do what this machine's can.
 install_busybox() {
-    local root=$1 busybox applet
+    local root=$1 from=${2:-} busybox applet
     busybox=$(command -v busybox) || die "busybox is missing: apt-get install busybox-static"
     if ldd "$busybox" >/dev/null 2>&1; then
         die "$busybox needs shared libraries: apt-get install busybox-static"
     fi
-    install -m 0755 "$busybox" "$root/bin/busybox"
+    local source=$busybox
+    [ -z "$from" ] || source=$from/bin/busybox
+    install -m 0755 "$source" "$root/bin/busybox"
     while read -r applet; do
         case $applet in
         bin/busybox) ;;

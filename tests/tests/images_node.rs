@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tests::harness::docker::{self, docker};
 use tests::harness::{
-    Captured, LIMIT, Machine, Network, Node, base_image, is_alive, kill_hard, node_image, page, until,
+    Captured, Cluster, LIMIT, Machine, Network, Node, base_image, is_alive, kill_hard, node_image, page, until,
 };
 
 type Story = anyhow::Result<()>;
@@ -329,5 +329,49 @@ fn a_container_is_a_node_of_a_cluster_once_it_is_paired() -> Story {
         (active && kato(&edge, &["status"]).code == 0).then_some(())
     });
     assert_eq!(runs(), "here\n");
+    Ok(())
+}
+
+#[test]
+fn one_name_has_the_node_for_each_architecture() -> Story {
+    let cluster = Cluster::with_registry();
+    let (core, dea) = (&cluster.core, &cluster.one);
+    let version = env!("CARGO_PKG_VERSION");
+    let tags = ["amd64", "arm64"].map(|architecture| format!("fence/node:{version}-slim-{architecture}"));
+    core.load_image(&node_image());
+    core.kato(&["image", "tag", &node_image(), &tags[0]]).ok();
+    // The same files for a machine that is not here: what it says of itself is another architecture.
+    let recipe = "set -e; mkdir /ctx-node; cd /ctx-node; docker create --name files \"$1\" >/dev/null
+docker export files >node.tar; docker rm files >/dev/null
+printf 'FROM scratch\\nADD node.tar /\\nENTRYPOINT [\"fence-node\"]\\n' >Dockerfile";
+    core.run(&["sh", "-c", recipe, "sh", &node_image()]).ok();
+    let build = ["--platform", "linux/arm64", "-t", &tags[1], "/ctx-node"];
+    core.kato(&[&["image", "build"], build.as_slice()].concat()).ok();
+    let pushed = core.kato(&["image", "push", &tags[0], &tags[1]]).ok();
+    assert_eq!(pushed.lines().count(), 2, "{pushed}");
+
+    let name = format!("fence/node:{version}-slim");
+    let create = [
+        "image", "index", "create", &name, "--from", &tags[0], "--from", &tags[1],
+    ];
+    let made = core.kato(&create).ok();
+    assert!(made.starts_with(&format!("core:5000/{name} sha256:")), "{made}");
+    eprintln!("{made}{}", core.kato(&["image", "inspect", &name]).ok());
+    assert_eq!(core.platforms_of(&name), ["amd64", "arm64"]);
+
+    // A node of the one name gets its own, and that one runs.
+    let name = format!("core:5000/{name}");
+    until("dea1 has pulled the name", LIMIT, || {
+        (dea.run(&["docker", "pull", &name]).code == 0).then_some(())
+    });
+    assert_eq!(dea.architecture_of(&name), "amd64");
+    let socket = "/var/run/docker.sock:/var/run/docker.sock";
+    let told = dea.run(&["docker", "run", "--rm", "-v", socket, &name, "version"]).ok();
+    eprintln!("{told}");
+    for part in ["kato", "fence ", "registry-bootstrap"] {
+        let line = told.lines().find(|line| line.starts_with(part)).unwrap_or_default();
+        assert!(line.ends_with(version), "{part} in\n{told}");
+    }
+    assert!(told.contains("fence-init") && told.contains("x86_64"), "{told}");
     Ok(())
 }

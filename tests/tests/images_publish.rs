@@ -76,23 +76,6 @@ fn publish_both(core: &Machine) {
     assert!(pushed.lines().all(|line| line.contains(" sha256:")), "{pushed}");
 }
 
-fn platforms(core: &Machine, name: &str) -> Vec<String> {
-    let shown = core.kato_json(&["image", "inspect", name]);
-    let images = shown["images"].as_array().cloned().unwrap_or_default();
-    let word = |image: &Value| {
-        image["platform"]["architecture"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    images.iter().map(word).collect()
-}
-
-fn architecture(machine: &Machine, name: &str) -> String {
-    let said = machine.run(&["docker", "image", "inspect", "-f", "{{.Architecture}}", name]);
-    said.out().trim().to_owned()
-}
-
 #[test]
 fn one_name_has_an_image_for_each_architecture() -> Story {
     let cluster = with_directory();
@@ -120,23 +103,23 @@ fn one_name_has_an_image_for_each_architecture() -> Story {
         ])
         .ok();
     assert!(made.starts_with(&format!("{NAME}:latest sha256:")), "{made}");
-    assert_eq!(platforms(core, "exampleco/multi:latest"), ["amd64", "arm64"]);
+    assert_eq!(core.platforms_of("exampleco/multi:latest"), ["amd64", "arm64"]);
     let spec = "image: exampleco/multi:spec\ntags: ['1']\nmanifests:\n  - image: exampleco/multi:cpy-amd64\n    platform: \
                 {architecture: amd64, os: linux}\n  - image: exampleco/multi:cpy-slim-arm64\n    platform: \
                 {architecture: arm64, os: linux}\n";
     write(core, "multi.yml", spec);
     core.kato(&["image", "index", "create", "--spec", "/ctx/multi.yml"])
         .ok();
-    assert_eq!(platforms(core, "exampleco/multi:1"), ["amd64", "arm64"]);
+    assert_eq!(core.platforms_of("exampleco/multi:1"), ["amd64", "arm64"]);
 
     // Each node takes its own from the one name.
     let logged_in = || one.run(&["docker", "pull", &format!("{NAME}:latest")]).code == 0;
     until("dea1 has pulled the name", LIMIT, || logged_in().then_some(()));
-    assert_eq!(architecture(one, &format!("{NAME}:latest")), "amd64");
+    assert_eq!(one.architecture_of(&format!("{NAME}:latest")), "amd64");
     core.kato(&["config", "set", "fence", "docker/image", &format!("{NAME}:latest")])
         .ok();
     until("dea2 has pulled it as configured", LIMIT, || {
-        (architecture(two, &format!("{NAME}:latest")) == "amd64").then_some(())
+        (two.architecture_of(&format!("{NAME}:latest")) == "amd64").then_some(())
     });
     until("a container can be made of it", LIMIT, || {
         (two.kato(&["container", "create"]).code == 0).then_some(())

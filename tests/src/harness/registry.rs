@@ -1,4 +1,6 @@
-//! A cluster with an image registry, and images in it that are made of the base image by a few lines.
+//! A cluster with an image registry, images in it that are made of the base image by a few lines, and for what images are.
+
+use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::image::base_image;
@@ -31,10 +33,31 @@ impl Cluster {
     pub fn image_in_use(machine: &Machine) -> String {
         // Whether or not all is in order.
         let said = machine.kato(&["status", "-j"]).out();
-        let status: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+        let status: Value = serde_json::from_str(&said).unwrap_or_default();
         status["nodes"][0]["image"]["in_use"]
             .as_str()
             .unwrap_or_default()
             .to_owned()
+    }
+}
+
+impl Machine {
+    /// The architectures of the images under a name in the registry, as `kato image inspect` lists them.
+    pub fn platforms_of(&self, name: &str) -> Vec<String> {
+        let shown = self.kato_json(&["image", "inspect", name]);
+        let images = shown["images"].as_array().cloned().unwrap_or_default();
+        let word = |image: &Value| {
+            image["platform"]["architecture"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        images.iter().map(word).collect()
+    }
+
+    /// The architecture of an image in this machine's engine; "" where it is not there.
+    pub fn architecture_of(&self, name: &str) -> String {
+        let said = self.run(&["docker", "image", "inspect", "-f", "{{.Architecture}}", name]);
+        said.out().trim().to_owned()
     }
 }
