@@ -21,7 +21,7 @@ use crate::core::{Configured, Core};
 use crate::plan::{Seen, Step, Wanted, plan};
 use crate::settings::Places;
 use crate::turn::Turn;
-use crate::{Error, Result, container, settings};
+use crate::{Error, Result, by_hand, container, settings};
 
 /// How long a name may take to be resolved.
 const RESOLVE: Duration = Duration::from_secs(15);
@@ -65,13 +65,27 @@ pub async fn up(core: &Core, port: Option<u16>, author: &Author, tell: impl Fn(&
 /// anything to do.
 pub async fn keep(core: &Core) -> Result<bool> {
     if recorded(core).await?.is_none() {
-        return Ok(false);
+        return keep_door(core).await;
     }
     let _turn = Turn::take(&core.places).await?;
     // Whoever had the turn may have taken it down or moved it.
     match recorded(core).await? {
         Some(configured) => bring_up(core, &configured, &|_| {}).await,
         None => Ok(false),
+    }
+}
+
+/// The door's certificate under the registry's name, where the registry is run by hand. Whether there was anything to do.
+async fn keep_door(core: &Core) -> Result<bool> {
+    let configured = core.configured().await?;
+    if !by_hand::is_used(core, &configured) || !is_due(&core.places) {
+        return Ok(false);
+    }
+    let _turn = Turn::take(&core.places).await?;
+    // Whoever had the turn may have signed it.
+    match is_due(&core.places) {
+        true => sign(core, &configured).map(|()| true),
+        false => Ok(false),
     }
 }
 
@@ -106,10 +120,22 @@ async fn is_up(core: &Core, configured: &Configured) -> Result<()> {
     crate::status::answers(core, &configured.wanted_location()).await
 }
 
-/// Take the registry down; its images stay, unless `purge`. Whether there was one.
-pub async fn down(core: &Core, purge: bool, author: &Author) -> Result<bool> {
+/// What there was to take down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Was {
+    /// No registry.
+    Nothing,
+    /// One that is run by hand: the nodes forget it, and it runs on.
+    ByHand,
+    /// One that was set up.
+    SetUp,
+}
+
+/// Take the registry down; its images stay, unless `purge`. What there was.
+pub async fn down(core: &Core, purge: bool, author: &Author) -> Result<Was> {
     make_places(&core.places)?;
     let _turn = Turn::take(&core.places).await?;
+    let is_by_hand = by_hand::is_used(core, &core.configured().await?);
     // First, so that nothing brings it up again meanwhile.
     core.record("registry/location", "".into(), author).await?;
     let containers = container::all(core).await?;
@@ -119,13 +145,17 @@ pub async fn down(core: &Core, purge: bool, author: &Author) -> Result<bool> {
         removed.map_err(Error::engine("remove the registry's container"))?;
     }
     let config = core.places.config();
-    let there = config.exists() || !containers.is_empty();
+    let was = match (config.exists() || !containers.is_empty(), is_by_hand) {
+        (true, _) => Was::SetUp,
+        (false, true) => Was::ByHand,
+        (false, false) => Was::Nothing,
+    };
     remove(&config)?;
     if purge {
         let data = core.places.data();
         std::fs::remove_dir_all(&data).map_err(Error::file("remove", &data))?;
     }
-    Ok(there)
+    Ok(was)
 }
 
 async fn bring_up(core: &Core, configured: &Configured, tell: &impl Fn(&str)) -> Result<bool> {
@@ -141,7 +171,7 @@ async fn bring_up(core: &Core, configured: &Configured, tell: &impl Fn(&str)) ->
 }
 
 /// What only has to be there: made once, never changed.
-fn keys(places: &Places) -> Result<Accounts> {
+pub(crate) fn keys(places: &Places) -> Result<Accounts> {
     let signing =
         Key::load_or_make(&places.signing_key()).map_err(Error::identity("make the key that signs tokens"))?;
     let signer = places.signer();
@@ -171,19 +201,23 @@ fn wanted(core: &Core, configured: &Configured, secret: &Accounts) -> Wanted {
 
 async fn look(core: &Core) -> Result<Seen> {
     let places = &core.places;
-    let key = Key::load(&places.key()).map(|key| key.fingerprint());
-    let now = Timestamp::now();
-    let is_good = match (Certificate::load(&places.certificate()), key) {
-        (Ok(certificate), Ok(key)) => {
-            certificate.key == key && certificate.is_good(now) && now < certificate.renew_at()
-        }
-        _ => false,
-    };
     Ok(Seen {
         settings: std::fs::read_to_string(places.config()).ok(),
-        certificate_is_due: !is_good,
+        certificate_is_due: is_due(places),
         containers: container::all(core).await?,
     })
+}
+
+/// Whether the registry's certificate is missing, of another key, or to be renewed.
+fn is_due(places: &Places) -> bool {
+    let key = Key::load(&places.key()).map(|key| key.fingerprint());
+    let now = Timestamp::now();
+    match (Certificate::load(&places.certificate()), key) {
+        (Ok(certificate), Ok(key)) => {
+            certificate.key != key || !certificate.is_good(now) || now >= certificate.renew_at()
+        }
+        _ => true,
+    }
 }
 
 async fn act(core: &Core, configured: &Configured, wanted: &Wanted, step: &Step, tell: &impl Fn(&str)) -> Result<()> {
@@ -210,8 +244,15 @@ async fn act(core: &Core, configured: &Configured, wanted: &Wanted, step: &Step,
     }
 }
 
-fn sign(core: &Core, configured: &Configured) -> Result<()> {
+pub(crate) fn sign(core: &Core, configured: &Configured) -> Result<()> {
     let key = Key::load_or_make(&core.places.key()).map_err(Error::identity("make the registry's key"))?;
+    let pem = certificate(core, configured, &key)?;
+    let path = core.places.certificate();
+    files::write_atomic(&path, pem.as_bytes(), 0o644).map_err(Error::file("write", &path))
+}
+
+/// A certificate (PEM) of the registry's name for this key.
+pub(crate) fn certificate(core: &Core, configured: &Configured, key: &Key) -> Result<String> {
     let ca = Ca::load(&core.paths.pki()).map_err(Error::identity("use the cluster's CA"))?;
     let subject = Subject::Registry {
         host: configured.endpoint.clone(),
@@ -219,13 +260,11 @@ fn sign(core: &Core, configured: &Configured) -> Result<()> {
     };
     let signed = key.request().and_then(|request| Request::from_pem(&request));
     let signed = signed.and_then(|request| ca.sign(&request, &subject, configured.lifetime));
-    let pem = signed.map_err(Error::identity("sign the registry's certificate"))?;
-    let path = core.places.certificate();
-    files::write_atomic(&path, pem.as_bytes(), 0o644).map_err(Error::file("write", &path))
+    signed.map_err(Error::identity("sign the registry's certificate"))
 }
 
 /// Every node has to reach the registry by the cluster's endpoint.
-async fn check_endpoint(endpoint: &str, port: u16) -> Result<()> {
+pub(crate) async fn check_endpoint(endpoint: &str, port: u16) -> Result<()> {
     let hint = "kato config set cluster endpoint HOST";
     if endpoint == "localhost" {
         let reason = "the cluster's endpoint is localhost, which leads every node to itself";
@@ -245,7 +284,7 @@ async fn check_endpoint(endpoint: &str, port: u16) -> Result<()> {
 }
 
 /// The registry's directories, for root alone.
-fn make_places(places: &Places) -> Result<()> {
+pub(crate) fn make_places(places: &Places) -> Result<()> {
     for path in [places.directory().to_path_buf(), places.settings(), places.data()] {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(Error::file("make", &path))?;

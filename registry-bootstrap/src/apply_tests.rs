@@ -116,9 +116,9 @@ async fn one_that_ended_or_is_gone_is_brought_back_and_one_taken_down_is_not() {
     // The fake's first processes do not end by SIGTERM, and the wait for that is not what is tested.
     let id = container::all(&bench.core).await.unwrap()[0].id.clone();
     bench.fake.exit(&id, 0);
-    assert!(down(&bench.core, false, &author()).await.unwrap());
+    assert_eq!(down(&bench.core, false, &author()).await.unwrap(), Was::SetUp);
     assert!(!keep(&bench.core).await.unwrap());
-    assert!(!down(&bench.core, false, &author()).await.unwrap());
+    assert_eq!(down(&bench.core, false, &author()).await.unwrap(), Was::Nothing);
     assert_eq!(container::all(&bench.core).await.unwrap(), []);
     assert_eq!(bench.core.configured().await.unwrap().location, "");
     assert!(bench.core.places.data().exists(), "its images stay");

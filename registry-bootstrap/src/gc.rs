@@ -17,7 +17,7 @@ use crate::apply;
 use crate::core::Core;
 use crate::status::size;
 use crate::turn::Turn;
-use crate::{Error, Result, container};
+use crate::{Error, Result, by_hand, container};
 
 pub mod unnamed;
 
@@ -47,8 +47,16 @@ pub async fn collect(core: &Core, untagged: bool) -> Result<Freed> {
     }
     let _turn = Turn::take(&core.places).await?;
     // Whoever had the turn may have taken it down.
-    if core.configured().await?.location.is_empty() {
+    let configured = core.configured().await?;
+    if configured.location.is_empty() {
         return Err(none());
+    }
+    if by_hand::is_used(core, &configured) {
+        let reason = format!(
+            "the registry at {} is run by hand, and its images are in its container",
+            configured.location
+        );
+        return Err(Error::refused(reason, "kato registry down; then kato registry setup"));
     }
     let in_use = in_use(core).await?;
     let before = size(&core.places.data());

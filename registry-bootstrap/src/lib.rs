@@ -6,6 +6,7 @@
 //! | [`plan`] | what is missing for a registry that is as it should be; pure |
 //! | [`apply`], [`container`] | does it: up and down, again and again |
 //! | [`status`], [`gc`] | how it is, and what it can give back |
+//! | [`by_hand`] | one that an administrator runs with `docker run` |
 //! | [`pack`] | an image of Debian's registry, where none is in reach |
 //! | [`settings`] | its files, and what is in them |
 //! | [`accounts`], [`token`] | who is who at it, and what each may do |
@@ -24,6 +25,7 @@
 pub mod accounts;
 pub mod apply;
 pub mod archive;
+pub mod by_hand;
 mod container;
 mod context;
 pub mod core;

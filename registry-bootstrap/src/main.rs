@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cluster::config::Author;
 use cluster::nodes::{Access, NodeFile, Paths, open_tree};
+use registry_bootstrap::apply::Was;
 use registry_bootstrap::core::Core;
-use registry_bootstrap::{Error, Kind, Result, apply, chain, gc, status};
+use registry_bootstrap::{Error, Kind, Result, apply, by_hand, chain, gc, status};
 
 /// Give a Fence cluster an image registry on its core
 #[derive(Debug, Parser)]
@@ -38,6 +39,11 @@ enum Command {
         /// The port at which it answers from now on
         #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         port: Option<u16>,
+    },
+    /// Pack an image of a registry that is then run by hand, and print its name
+    Pack {
+        /// What the image is called
+        name: String,
     },
     /// Print how it is, as JSON; exit code 1 where it is not in order
     Status,
@@ -102,6 +108,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     };
     let told = match cli.command {
         Command::Up { port } => apply::up(&core, port, &author("up"), say).await?.location,
+        Command::Pack { name } => by_hand::pack(&core, &name).await?,
         Command::Status => {
             let status = status::status(&core).await?;
             print(&serde_json::to_string_pretty(&status).unwrap_or_default());
@@ -119,8 +126,9 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             });
         }
         Command::Down { purge } => match apply::down(&core, purge, &author("down")).await? {
-            true => "the registry is down".to_owned(),
-            false => "there was no registry".to_owned(),
+            Was::SetUp => "the registry is down".to_owned(),
+            Was::ByHand => "the registry is run by hand; all nodes forget it".to_owned(),
+            Was::Nothing => "there was no registry".to_owned(),
         },
     };
     print(&told);

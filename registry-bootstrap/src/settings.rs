@@ -80,6 +80,11 @@ impl Places {
     }
 }
 
+/// Where tokens are given out, by the door at `host:door`.
+pub fn realm(host: &str, door: u16) -> String {
+    format!("https://{host}:{door}{TOKEN_PATH}")
+}
+
 /// The registry's settings: it answers at `location`, believes tokens of the door at `host:door`, and has this secret.
 pub fn text(location: &str, host: &str, door: u16, secret: &str) -> String {
     format!(
@@ -89,8 +94,9 @@ pub fn text(location: &str, host: &str, door: u16, secret: &str) -> String {
          storage:\n  filesystem:\n    rootdirectory: {DATA_INSIDE}\n  delete:\n    enabled: true\n\
          http:\n  addr: :{PORT_INSIDE}\n  secret: {secret}\n  tls:\n    \
          certificate: {SETTINGS_INSIDE}/tls.crt\n    key: {SETTINGS_INSIDE}/tls.key\n\
-         auth:\n  token:\n    realm: https://{host}:{door}{TOKEN_PATH}\n    service: \"{location}\"\n    \
+         auth:\n  token:\n    realm: {realm}\n    service: \"{location}\"\n    \
          issuer: {issuer}\n    rootcertbundle: {SETTINGS_INSIDE}/token.crt\n",
         issuer = token::ISSUER,
+        realm = realm(host, door),
     )
 }

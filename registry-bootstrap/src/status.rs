@@ -10,11 +10,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::container;
 use crate::core::Core;
 use crate::remote::Remote;
 use crate::settings::PORT_INSIDE;
-use crate::{Error, Result, chain};
+use crate::{Error, Result, by_hand, chain, container};
 
 /// How long a registry that was started may take to answer.
 const BEGIN: Duration = Duration::from_secs(30);
@@ -48,13 +47,18 @@ pub async fn status(core: &Core) -> Result<Status> {
     let configured = core.configured().await?;
     let present = container::all(core).await?;
     let shown = present.iter().max_by_key(|one| one.runs);
-    let (data, certificate) = (core.places.data(), Certificate::load(&core.places.certificate()));
+    let data = core.places.data();
+    let is_by_hand = by_hand::is_used(core, &configured);
+    // Of one that is run by hand it is in its image.
+    let certificate = Certificate::load(&core.places.certificate())
+        .ok()
+        .filter(|_| !is_by_hand);
     let mut status = Status {
         running: shown.is_some_and(|one| one.runs),
         container: shown.map(|one| one.id.0.clone()),
         image: None,
         ports: published(core).await?,
-        certificate_until: certificate.ok().map(|certificate| certificate.not_after),
+        certificate_until: certificate.map(|certificate| certificate.not_after),
         bytes: size(&data),
         free_bytes: free(&data),
         problem: String::new(),
@@ -66,7 +70,7 @@ pub async fn status(core: &Core) -> Result<Status> {
         let image = core.engine.image(&seen.image.0).await;
         status.image = Some(image.map_or(seen.image.0, |image| name(&image)));
     }
-    status.problem = match (configured.location.as_str(), status.running) {
+    status.problem = match (configured.location.as_str(), status.running || is_by_hand) {
         ("", _) => "no registry was set up".to_owned(),
         (_, false) => "its container does not run".to_owned(),
         (location, true) => match ping(core, location).await {

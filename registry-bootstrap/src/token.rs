@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::accounts::Holder;
-use crate::{Error, Result};
+use crate::{Error, Result, by_hand};
 
 /// Who signs, as the registry's settings say.
 pub const ISSUER: &str = "fence";
@@ -53,6 +53,14 @@ fn one(scope: &str) -> Option<Access> {
     })
 }
 
+/// For which registry a token is, where it is asked for by `service`: the one at `location`, or the one that is run by hand.
+pub fn audience<'a>(service: &str, location: &'a str) -> &'a str {
+    match service {
+        by_hand::SERVICE => by_hand::SERVICE,
+        _ => location,
+    }
+}
+
 /// Of what was asked, what this holder may do.
 pub fn granted(asked: Vec<Access>, holder: &Holder) -> Vec<Access> {
     let may = |access: &Access, action: &str| match (access.kind.as_str(), action) {
@@ -70,8 +78,8 @@ pub fn granted(asked: Vec<Access>, holder: &Holder) -> Vec<Access> {
     granted.filter(|access| !access.actions.is_empty()).collect()
 }
 
-/// The token that lets `holder` do this at the registry at `location`; `certificate` (PEM) is the signer's.
-pub fn sign(key: &Key, certificate: &str, holder: &Holder, location: &str, access: &[Access]) -> Result<String> {
+/// The token that lets `holder` do this at the registry that is its [`audience`]; `certificate` (PEM) is the signer's.
+pub fn sign(key: &Key, certificate: &str, holder: &Holder, audience: &str, access: &[Access]) -> Result<String> {
     let now = Timestamp::now().as_second();
     let der = x509_parser::pem::parse_x509_pem(certificate.as_bytes());
     let (_, block) = der.map_err(|reason| Error::failed("read the certificate of who signs tokens", reason))?;
@@ -79,7 +87,7 @@ pub fn sign(key: &Key, certificate: &str, holder: &Holder, location: &str, acces
     let claims = json!({
         "iss": ISSUER,
         "sub": holder.to_string(),
-        "aud": location,
+        "aud": audience,
         "iat": now,
         "nbf": now - BACKDATED,
         "exp": now + LIFETIME,
@@ -116,6 +124,15 @@ mod tests {
         let granted = granted(asked(&scopes), &Holder::of(holder).unwrap());
         let word = |access: &Access| format!("{}:{}:{}", access.kind, access.name, access.actions.join(","));
         granted.iter().map(word).collect()
+    }
+
+    #[test]
+    fn a_token_is_for_the_registry_that_asks_and_for_no_other() {
+        assert_eq!(audience("core:5000", "core:5000"), "core:5000");
+        assert_eq!(audience(by_hand::SERVICE, "core:32768"), by_hand::SERVICE);
+        for other in ["", "elsewhere:5000"] {
+            assert_eq!(audience(other, "core:5000"), "core:5000");
+        }
     }
 
     const NODE: &str = "node-00000000-0000-0000-0000-000000000001";

@@ -88,7 +88,8 @@ fn on_every_dea(cluster: &Cluster) {
 fn through_a_registry(cluster: &Cluster) {
     let core = &cluster.core;
     let location = run_registry(core);
-    trust_it(cluster, &location);
+    is_nobodys(cluster, &location);
+    log_in(cluster, &location);
     write_dockerfile(core, "registry");
     let image = format!("{location}/newimg:1.0.0");
     types(core, &format!("sudo docker build -t {image} ."));
@@ -100,13 +101,18 @@ fn through_a_registry(cluster: &Cluster) {
     types(core, &format!("sudo docker tag {image} {named}"));
     fetch_and_use(cluster, &named, "by-tag");
     assert_eq!(ids(cluster, &named), [first, second]);
+    only_who_may(cluster, &image);
 }
 
 /// Run a registry on the core, and tell where it is: the cluster's endpoint and the port that Docker chose.
 fn run_registry(core: &Machine) -> String {
     core.run(&["systemctl", "start", "docker"]).ok();
     core.load_image(&base_image());
-    pack_registry(core);
+    // In place of its `docker pull`: a test machine reaches no other registry.
+    assert_eq!(
+        types(core, &format!("kato registry pack {REGISTRY}")).trim(),
+        format!("{REGISTRY}:latest")
+    );
     // The Docker of the text published every port that an image exposes, today's only what it is told to.
     let container = types(core, &format!("sudo docker run -d -p 5000 {REGISTRY}"));
     let port = types(core, &format!("sudo docker port {} 5000", &container[..12]));
@@ -115,45 +121,48 @@ fn run_registry(core: &Machine) -> String {
     format!("{}:{}", endpoint.trim(), port.unwrap_or_default())
 }
 
-/// In place of its `docker pull`: an image of that name, made of Debian's program, since a test machine reaches no other registry.
-fn pack_registry(core: &Machine) {
-    let recipe = "set -e; mkdir -p /registry/files/bin /registry/files/etc/docker/registry; cd /registry
-cp /usr/bin/docker-registry files/bin/registry
-ldd /usr/bin/docker-registry | grep -o '/[^ ]*' | xargs -r cp -L --parents -t files
-cat >files/etc/docker/registry/config.yml <<'END'
-version: 0.1
-storage: {filesystem: {rootdirectory: /var/lib/registry}}
-http: {addr: ':5000'}
-END
-cat >Dockerfile <<'END'
-FROM scratch
-COPY files /
-VOLUME /var/lib/registry
-EXPOSE 5000
-CMD [\"/bin/registry\", \"serve\", \"/etc/docker/registry/config.yml\"]
-END
-docker build -q -t \"$1\" .";
-    core.run(&["sh", "-c", recipe, "sh", REGISTRY]).ok();
+/// Until who runs it says so it is nobody's: there is nothing without TLS, and no Docker believes its certificate.
+fn is_nobodys(cluster: &Cluster, location: &str) {
+    until("dea1 does not believe it", LIMIT, || {
+        let early = cluster
+            .one
+            .run(&["docker", "pull", &format!("{location}/newimg:1.0.0")]);
+        assert_ne!(early.code, 0);
+        early
+            .err()
+            .contains("certificate signed by unknown authority")
+            .then_some(())
+    });
 }
 
-/// What the text did not need: a Docker of today believes a registry without TLS only where it is told to.
-fn trust_it(cluster: &Cluster, location: &str) {
-    let early = cluster
-        .one
-        .run(&["docker", "pull", &format!("{location}/newimg:1.0.0")]);
-    assert_ne!(early.code, 0);
-    assert!(early.err().contains("HTTP response to HTTPS client"), "{}", early.err());
-    // It replaces what setup wrote on a DEA, which is the first of the two.
-    let settings = format!("{{ \"live-restore\": true, \"insecure-registries\": [\"{location}\"] }}");
-    for machine in [&cluster.core, &cluster.one, &cluster.two] {
-        types(
-            machine,
-            &format!("mkdir -p /etc/docker; echo '{settings}' >/etc/docker/daemon.json; systemctl reload docker"),
-        );
-        let info = ["docker", "info", "-f", "{{json .RegistryConfig.IndexConfigs}}"];
-        until("its Docker has read the settings", LIMIT, || {
-            machine.run(&info).out().contains(location).then_some(())
+/// What the text did not need: a Docker of today wants TLS and an account, and both come with kato's login on the core.
+fn log_in(cluster: &Cluster, location: &str) {
+    let core = &cluster.core;
+    let said = types(core, &format!("kato registry login {location}"));
+    assert_eq!(said.trim(), format!("root's Docker is logged in at {location}"));
+    let knows = "test -s \"/etc/docker/certs.d/$1/ca.crt\" && grep -q \"\\\"$1\\\"\" /root/.docker/config.json";
+    for machine in [core, &cluster.one, &cluster.two] {
+        until(&format!("{} knows the registry", machine.name()), LIMIT, || {
+            (machine.run(&["sh", "-c", knows, "sh", location]).code == 0).then_some(())
         });
+    }
+    let status = types(core, "kato registry status");
+    assert!(status.contains("It answers."), "{status}");
+}
+
+/// A node's account pulls and does not push, and who has none does neither.
+fn only_who_may(cluster: &Cluster, image: &str) {
+    let dea = &cluster.one;
+    dea.run(&["docker", "push", image]).refused(1, "denied");
+    let stranger = "docker --config /nowhere";
+    for verb in ["pull", "push"] {
+        let said = dea.run(&["sh", "-c", &format!("{stranger} {verb} {image}")]);
+        assert_ne!(said.code, 0, "{verb}");
+        let words = said.err();
+        assert!(
+            words.contains("authentication required") || words.contains("unauthorized"),
+            "{words}"
+        );
     }
 }
 

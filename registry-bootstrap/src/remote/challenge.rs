@@ -35,6 +35,11 @@ impl Challenge {
         })
     }
 
+    /// `realm` and `service`.
+    pub(super) fn into_words(self) -> (String, String) {
+        (self.realm, self.service)
+    }
+
     /// Where one token for all of `scopes` is asked for. Never without TLS: the password goes there.
     pub(super) fn place(&self, scopes: &[String]) -> Result<(Address, String)> {
         let odd = || Error::failed("log in at the registry", format!("it names {:?} for that", self.realm));

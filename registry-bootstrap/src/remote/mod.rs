@@ -76,6 +76,17 @@ impl Remote {
         }
     }
 
+    /// Where it sends who is not known, and for what: `realm` and `service`. `None` where it does not.
+    pub(crate) async fn asks(&self) -> Result<Option<(String, String)>> {
+        let asked = question(Method::GET, "/v2/");
+        let answer = self.once(&self.at, asked, &HeaderMap::new()).await?;
+        let header = answer.headers.get(WWW_AUTHENTICATE);
+        let challenge = header
+            .filter(|_| answer.status == StatusCode::UNAUTHORIZED)
+            .and_then(Challenge::of);
+        Ok(challenge.map(Challenge::into_words))
+    }
+
     /// The account is one, and the door says so.
     pub async fn log_in(&self) -> Result<()> {
         let answer = self.ask(question(Method::GET, "/v2/"), "").await?;

@@ -86,12 +86,14 @@ impl CoreDesk {
         if location.is_empty() {
             return Err(none());
         }
-        let granted = token::granted(token::asked(&scopes(question.query)), &holder);
-        let token = self.signed(&holder, &location, &granted).map_err(failed)?;
+        let granted = token::granted(token::asked(&values(question.query, "scope=")), &holder);
+        let service = values(question.query, "service=").pop().unwrap_or_default();
+        let audience = token::audience(&service, &location);
+        let token = self.signed(&holder, audience, &granted).map_err(failed)?;
         Ok(Reply::json(StatusCode::OK, &token::answer(&token)))
     }
 
-    fn signed(&self, holder: &Holder, location: &str, granted: &[token::Access]) -> registry_bootstrap::Result<String> {
+    fn signed(&self, holder: &Holder, audience: &str, granted: &[token::Access]) -> registry_bootstrap::Result<String> {
         let attempt = "use the key that signs tokens";
         let source = |source| registry_bootstrap::Error::Identity { attempt, source };
         let key = Key::load(&self.registry.signing_key()).map_err(source)?;
@@ -101,7 +103,7 @@ impl CoreDesk {
             path,
             source,
         })?;
-        token::sign(&key, &certificate, holder, location, granted)
+        token::sign(&key, &certificate, holder, audience, granted)
     }
 
     /// The key of who is in the cluster, as the tree says now.
@@ -183,9 +185,9 @@ fn basic(header: &HeaderValue) -> Option<(String, String)> {
     Some((username.to_owned(), password.to_owned()))
 }
 
-/// What is asked for in a query: each `scope=…`.
-fn scopes(query: &str) -> Vec<String> {
-    let values = query.split('&').filter_map(|pair| pair.strip_prefix("scope="));
+/// What stands in a query behind each `name=`.
+fn values(query: &str, name: &str) -> Vec<String> {
+    let values = query.split('&').filter_map(|pair| pair.strip_prefix(name));
     values.filter_map(unescaped).collect()
 }
 
@@ -214,10 +216,14 @@ mod tests {
         let query =
             "account=x&scope=repository%3Aa%2Fb%3Apull%2Cpush&scope=repository:c:pull+registry:catalog:*&service=y";
         assert_eq!(
-            scopes(query),
+            values(query, "scope="),
             ["repository:a/b:pull,push", "repository:c:pull registry:catalog:*"]
         );
-        assert_eq!(scopes("scope=%&scope=%4&scope=%zz&scope=%ff"), Vec::<String>::new());
+        assert_eq!(values(query, "service="), ["y"]);
+        assert_eq!(
+            values("scope=%&scope=%4&scope=%zz&scope=%ff", "scope="),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

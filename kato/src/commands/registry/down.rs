@@ -1,7 +1,7 @@
 //! `kato registry down`: take the registry down.
 
 use clap::Args;
-use registry_bootstrap::apply;
+use registry_bootstrap::apply::{self, Was};
 
 use super::{problem, shared};
 use crate::commands::Context;
@@ -27,13 +27,14 @@ pub struct DownArgs {
 pub async fn run(context: &Context, args: &DownArgs) -> Result<Exit> {
     let core = shared::core(context).await?;
     let author = change::author_of("kato registry down".to_owned());
-    let was_there = apply::down(&core, args.purge, &author)
+    let was = apply::down(&core, args.purge, &author)
         .await
         .map_err(problem::registry)?;
-    context.ui.line(match (was_there, args.purge) {
-        (true, true) => "The registry is down, its images are deleted.",
-        (true, false) => "The registry is down, its images stay.",
-        (false, _) => "There was no registry.",
+    context.ui.line(match (was, args.purge) {
+        (Was::SetUp, true) => "The registry is down, its images are deleted.",
+        (Was::SetUp, false) => "The registry is down, its images stay.",
+        (Was::ByHand, _) => "All nodes forget the registry, which is run by hand and runs on (docker rm -f CONTAINER).",
+        (Was::Nothing, _) => "There was no registry.",
     })?;
     Ok(Exit::Done)
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use cluster::config::schema::registry::{Account, accounts};
 use cluster::config::{Config, KeyPath, Name, Secrets, Target};
-use registry_bootstrap::RegistryAuth;
 use registry_bootstrap::trust::{self, For};
+use registry_bootstrap::{RegistryAuth, by_hand};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -28,17 +28,19 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Log in at the cluster's image registry, or have all nodes log in at another
 ///
 /// Without REGISTRY, root's Docker on this machine gets the administrator's account at the cluster's registry, which pushes. With
-/// one, name and password are kept as a secret of the cluster, and each node's Docker is logged in there. Other accounts stay, also
-/// one at the same registry that root's Docker on this machine has and the cluster did not give it.
+/// one and -u, name and password are kept as a secret of the cluster, and each node's Docker is logged in there. With one alone, that
+/// is a registry which kato registry pack made and which runs on the core by hand: it becomes the cluster's. Other accounts stay,
+/// also one at the same registry that root's Docker on this machine has and the cluster did not give it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   kato registry login
   kato registry login --force
+  kato registry login api.paas.example.com:49153
   kato registry login registry.example.com -u robot < password")]
 pub struct LoginArgs {
-    /// Another registry: its host, or host:port
-    #[arg(value_name = "REGISTRY", requires = "username")]
+    /// Another registry: its host, or host:port; without -u the one that is run by hand on the core
+    #[arg(value_name = "REGISTRY")]
     registry: Option<String>,
     /// The account there; its password is read from the standard input
     #[arg(short, long, value_name = "NAME", requires = "registry")]
@@ -63,6 +65,9 @@ pub struct LogoutArgs {
 /// Log in.
 pub async fn log_in(context: &Context, args: &LoginArgs) -> Result<Exit> {
     let (Some(registry), Some(username)) = (&args.registry, &args.username) else {
+        if let Some(by_hand) = &args.registry {
+            adopt(context, by_hand).await?;
+        }
         let registry = own(context, args.force).await?;
         context.ui.line(&format!("root's Docker is logged in at {registry}"))?;
         return Ok(Exit::Done);
@@ -86,6 +91,18 @@ pub async fn log_in(context: &Context, args: &LoginArgs) -> Result<Exit> {
         .ui
         .line(&format!("All nodes log in at {registry} as {username}"))?;
     Ok(Exit::Done)
+}
+
+/// Make a registry that is run by hand the cluster's, where it is not yet.
+async fn adopt(context: &Context, registry: &str) -> Result<()> {
+    if location(context).await? == *registry {
+        return Ok(());
+    }
+    let core = shared::core(context).await?;
+    let author = change::author_of(format!("kato registry login {registry}"));
+    by_hand::adopt(&core, registry, &author)
+        .await
+        .map_err(problem::registry)
 }
 
 /// Log out.

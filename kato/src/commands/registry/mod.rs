@@ -5,6 +5,7 @@
 mod down;
 mod gc;
 mod login;
+mod pack;
 pub mod problem;
 mod setup;
 pub mod shared;
@@ -19,6 +20,7 @@ use crate::error::{Exit, Result};
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
     Setup(setup::SetupArgs),
+    Pack(pack::PackArgs),
     Status(status::StatusArgs),
     Gc(gc::GcArgs),
     Down(down::DownArgs),
@@ -30,6 +32,7 @@ pub enum RegistryCommand {
 pub async fn run(context: &Context, command: RegistryCommand) -> Result<Exit> {
     match command {
         RegistryCommand::Setup(args) => setup::run(context, &args).await,
+        RegistryCommand::Pack(args) => pack::run(context, &args).await,
         RegistryCommand::Status(args) => status::run(context, &args).await,
         RegistryCommand::Gc(args) => gc::run(context, &args).await,
         RegistryCommand::Down(args) => down::run(context, &args).await,
