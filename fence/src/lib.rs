@@ -6,6 +6,7 @@
 //! types they all share. [`node`] puts the parts together, feeds them the cluster's config, and compares what is with
 //! what should be.
 
+mod cgroup;
 mod chain;
 pub mod container;
 mod fault;

@@ -6,6 +6,7 @@
 
 mod calls;
 mod error;
+mod files;
 mod hijack;
 mod http;
 mod output;
@@ -14,6 +15,7 @@ mod types;
 
 pub use calls::Client;
 pub use error::{Error, ErrorBody, Result};
+pub use files::{Download, Upload};
 pub use hijack::{MainConnection, SideConnection};
 pub use http::{Address, Body, Head, Request, Response};
 pub use output::Output;

@@ -183,11 +183,6 @@ fn what_is_not_in_this_version_is_refused_and_not_ignored() -> Story {
         ..ContainerSpec::default()
     })?;
     for (method, target, body) in [
-        ("PUT", "/containers/web/files?user=root&destination=/tmp", None),
-        ("GET", "/containers/web/files?user=root&source=/tmp", None),
-        ("GET", "/containers/web/metrics", None),
-        ("GET", "/containers/bulk_info?handles=web", None),
-        ("GET", "/containers/bulk_metrics?handles=web", None),
         (
             "POST",
             "/containers",

@@ -118,7 +118,7 @@ fn enter(dir: &Path, user: &User) -> Result<(), Failure> {
 }
 
 /// Makes what is missing of the path and gives it to the user.
-fn make(dir: &Path, user: &User) -> nix::Result<()> {
+pub fn make(dir: &Path, user: &User) -> nix::Result<()> {
     let mut path = PathBuf::new();
     for component in dir.components() {
         path.push(component);
@@ -136,7 +136,8 @@ fn make(dir: &Path, user: &User) -> nix::Result<()> {
     Ok(())
 }
 
-fn drop_to(user: &User) -> nix::Result<()> {
+/// Becomes the user, for good.
+pub fn drop_to(user: &User) -> nix::Result<()> {
     let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
     setgroups(&groups)?;
     setgid(Gid::from_raw(user.gid))?;

@@ -3,11 +3,13 @@
 //! program with one thread, and all it talks to is the socket that fence mounts into its container.
 //!
 //! Arguments: `--guest` where it is the first process of a container that shares the processes of another one, and so not
-//! the first of those; the path of that socket, where it is not the usual one.
+//! the first of those; the path of that socket, where it is not the usual one. Started as any other
+//! process it copies files, see [`copy`].
 //!
-//! It writes nothing to its own output, which might block it and so everything below it.
+//! As the first process it writes nothing to its own output, which might block it and so everything below it.
 
 mod child;
+mod copy;
 mod env;
 mod failure;
 mod init;
@@ -54,6 +56,11 @@ enum Error {
 }
 
 fn main() -> ExitCode {
+    if std::process::id() != 1
+        && let Some(done) = copy::asked_for(std::env::args_os().skip(1))
+    {
+        return done;
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -40,6 +40,12 @@ pub const BIN_NAME: &str = "fence-init";
 /// The argument that says that init is not the first process of its process namespace.
 pub const GUEST: &str = "--guest";
 
+/// `BIN_NAME TAR_IN USER DIRECTORY`, run as a process, unpacks a tar archive from its input; an empty user is root, and what
+/// is relative is below the user's home. An init that does not know it says that it is not the first process.
+pub const TAR_IN: &str = "tar-in";
+/// `BIN_NAME TAR_OUT USER PATH`, run as a process, packs what is there to its output, once its input has ended.
+pub const TAR_OUT: &str = "tar-out";
+
 /// The first byte of every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

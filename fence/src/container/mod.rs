@@ -14,9 +14,11 @@ pub use fence_init::protocol::Resource;
 pub use handle::{Handle, HandleError};
 pub use limits::Limits;
 pub use process::{
-    ExitStatus, PeaSpec, ProcessId, ProcessSpec, ProcessSpecError, ProcessState, ResourceLimits, WindowSize,
+    ExitStatus, MAX_USER, PeaSpec, ProcessId, ProcessSpec, ProcessSpecError, ProcessState, ResourceLimits, WindowSize,
 };
-pub use spec::{BindMount, ContainerSpec, ImageSource, PortMapping, Properties, SpecError, check_properties, shown};
+pub use spec::{
+    BindMount, ContainerSpec, ImageSource, MAX_PATH, PortMapping, Properties, SpecError, check_properties, shown,
+};
 
 use serde::{Deserialize, Serialize};
 

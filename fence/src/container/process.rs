@@ -15,6 +15,8 @@ pub const MAX_ARG_BYTES: usize = 512 * 1024;
 pub const MAX_ID: usize = 128;
 /// The longest `user:group`, in bytes.
 pub const MAX_USER: usize = 512;
+/// How the names begin of processes that fence itself runs in a container.
+const INTERNAL: &str = ".fence-";
 
 /// A process's name within its container: 1 to 128 printable ASCII characters without space, `/` and `?`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,6 +32,16 @@ impl ProcessId {
     /// A name nobody used before.
     pub fn fresh() -> ProcessId {
         ProcessId(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// As [`fresh`](ProcessId::fresh), for a process of fence's own, which no client learns of.
+    pub fn internal() -> ProcessId {
+        ProcessId(format!("{INTERNAL}{}", uuid::Uuid::now_v7()))
+    }
+
+    /// Whether the process is fence's own.
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with(INTERNAL)
     }
 
     /// The id as clients write it.
@@ -150,6 +162,10 @@ impl ProcessSpec {
     pub fn check(&self) -> Result<(), ProcessSpecError> {
         if self.path.is_empty() {
             return Err(ProcessSpecError("it names no program".into()));
+        }
+        if self.id.as_ref().is_some_and(ProcessId::is_internal) {
+            let message = format!("process ids that begin with {INTERNAL:?} are fence's own");
+            return Err(ProcessSpecError(message));
         }
         check_args(&self.args).map_err(ProcessSpecError)?;
         if [&self.path, &self.dir, &self.user]

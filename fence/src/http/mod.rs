@@ -13,6 +13,7 @@
 mod bind;
 mod body;
 mod connection;
+mod files;
 mod garden;
 mod head;
 mod hijack;

@@ -70,13 +70,18 @@ impl OutputReader {
         }
     }
 
-    /// The next piece, or `None` at the end of the stream. An error: the connection was lost, see
-    /// [`resume`](OutputReader::resume).
-    pub async fn next(&mut self) -> Result<Option<Chunk>> {
+    /// Have init keep what comes from now on until it was passed on.
+    pub fn open(&mut self) {
         if !self.opened {
             self.opened = true;
             self.ack();
         }
+    }
+
+    /// The next piece, or `None` at the end of the stream. An error: the connection was lost, see
+    /// [`resume`](OutputReader::resume).
+    pub async fn next(&mut self) -> Result<Option<Chunk>> {
+        self.open();
         loop {
             if self.arrived > self.position {
                 let missing = self.arrived - self.position;

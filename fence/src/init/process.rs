@@ -1,6 +1,7 @@
 //! One process below init, as fence knows it: how it ended, and how much input it may still be sent.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use fence_init::protocol::{Exit, STDIN_WINDOW};
 use tokio::sync::{Semaphore, watch};
@@ -23,6 +24,8 @@ pub struct Process {
     input: Mutex<Input>,
     /// How much of the input of this connection init has passed on.
     input_passed: watch::Sender<u64>,
+    /// Nobody wants to know of it any more.
+    pub(super) abandoned: AtomicBool,
     /// Attachments that live.
     attachments: watch::Sender<usize>,
 }
@@ -44,6 +47,7 @@ impl Process {
             input_window: Semaphore::new(STDIN_WINDOW as usize),
             input: Mutex::default(),
             input_passed: watch::Sender::new(0),
+            abandoned: AtomicBool::new(false),
             attachments: watch::Sender::new(0),
         }
     }

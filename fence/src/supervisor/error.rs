@@ -36,6 +36,13 @@ pub enum Error {
     /// The container refused the process: no such user, a directory that cannot be made, a limit it cannot have.
     #[error("{message}")]
     ProcessRefused { handle: Handle, message: String },
+    /// Files could not be copied, or not all of them. Garden's own words come first.
+    #[error("error {what}: {message}")]
+    Copy {
+        handle: Handle,
+        what: &'static str,
+        message: String,
+    },
     #[error(transparent)]
     Spec(#[from] SpecError),
     #[error(transparent)]
@@ -57,6 +64,12 @@ pub enum Error {
         name: String,
         reason: String,
         temporary: bool,
+    },
+    #[error("could not measure {handle}")]
+    Measure {
+        handle: Handle,
+        #[source]
+        source: crate::cgroup::Error,
     },
     #[error("could not {attempt} {what}")]
     Engine {

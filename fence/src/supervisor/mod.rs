@@ -11,8 +11,10 @@ mod destroy;
 mod disks;
 mod entry;
 mod error;
+mod files;
 mod grace;
 mod life;
+mod metrics;
 mod pea;
 mod policy;
 mod ports;
@@ -41,6 +43,8 @@ use engine::Engine;
 
 pub use entry::Hold;
 pub use error::{Error, Result};
+pub use files::{FilesIn, FilesOut};
+pub use metrics::Metrics;
 pub use policy::{ConfigState, Policy};
 pub use process::{Attachment, Chunk, InputSource, OutputReader, ProcessControl, Stream, Written};
 pub use repair::{Problem, RepairTimes};
@@ -99,6 +103,8 @@ struct Inner {
     unadopted: Mutex<Vec<Record>>,
     /// What is out of order and being put right.
     repairs: Mutex<Repairs>,
+    /// What was counted of containers' files.
+    counted: metrics::Counted,
     /// Where the engine keeps its data, once it said so.
     engine_disk: Mutex<Option<PathBuf>>,
     /// Since when the node is being retired, where it is.
@@ -127,6 +133,7 @@ impl Supervisor {
             reservations: AtomicU64::new(0),
             unadopted: Mutex::default(),
             repairs,
+            counted: metrics::Counted::default(),
             engine_disk: Mutex::default(),
             retiring,
             started_at: jiff::Timestamp::now(),

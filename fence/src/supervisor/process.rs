@@ -37,7 +37,7 @@ impl Supervisor {
     pub async fn attach(&self, handle: &Handle, process: &ProcessId) -> Result<Attachment> {
         let entry = self.entry(handle)?;
         let has_processes = matches!(entry.record().state, State::Active | State::Stopped) && entry.record().pid != 0;
-        if !has_processes {
+        if !has_processes || process.is_internal() {
             return Err(Error::ProcessNotFound {
                 handle: handle.clone(),
                 process: process.to_string(),

@@ -5,6 +5,7 @@
 //! tried again here; the state belongs to fence.
 
 mod error;
+mod files;
 #[cfg(test)]
 mod fixture_tests;
 #[cfg(test)]
@@ -24,10 +25,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::{Error, RefusalKind, Result};
+pub use files::Archive;
 use spec::{CreateRequest, ProcessSpec};
 use stream::{FromFence, Incoming, Outgoing, Started};
 use transport::Call;
-use wire::{Container, Status, Version};
+use wire::{Container, Metrics, Status, Version};
 
 /// For what fence answers from memory.
 const QUICK: Duration = Duration::from_secs(15);
@@ -87,6 +89,12 @@ impl Client {
     /// One container.
     pub async fn container(&self, handle: &str) -> Result<Container> {
         self.get(container_path(handle, ""), "describe the container").await
+    }
+
+    /// What a container uses at this moment.
+    pub async fn metrics(&self, handle: &str) -> Result<Metrics> {
+        self.get(container_path(handle, "/metrics"), "measure the container")
+            .await
     }
 
     /// Makes a container, waiting at most `bound` for it: an image may have to be pulled first.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -77,9 +78,43 @@ async fn bounded<T>(action: &'static str, bound: Duration, work: impl Future<Out
         .unwrap_or(Err(Error::TimedOut { action, bound }))
 }
 
+/// What a request carries.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Nothing.
+pub fn no_body() -> Body {
+    whole(Bytes::new())
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Makes a call whose body, or the answer's, is of any length. Unlike the others it has no end in time: that is for who
+/// sees what moves.
+pub async fn transfer(socket: &Path, call: &Call, body: Body) -> Result<Response<Incoming>> {
+    let response = send_body(socket, call, false, body).await?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = bounded(call.action, call.bound, read_body(call.action, response)).await?;
+    Err(refused(call, status, &body))
+}
+
+/// The body of an answer that is not of any length.
+pub async fn answer(action: &'static str, response: Response<Incoming>) -> Result<Bytes> {
+    read_body(action, response).await
+}
+
 async fn send(socket: &Path, call: &Call, upgrade: bool) -> Result<Response<Incoming>> {
+    let body = whole(Bytes::from(call.body.clone().unwrap_or_default()));
+    send_body(socket, call, upgrade, body).await
+}
+
+async fn send_body(socket: &Path, call: &Call, upgrade: bool, body: Body) -> Result<Response<Incoming>> {
     let broken = |error| broken(call.action, error);
-    let request = build(call, upgrade)?;
+    let request = build(call, upgrade, body)?;
     let stream = connect(socket).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // The task ends with the connection; what goes wrong on it reaches the sender or the body as well.
@@ -101,7 +136,7 @@ async fn connect(socket: &Path) -> Result<UnixStream> {
     }
 }
 
-fn build(call: &Call, upgrade: bool) -> Result<Request<Full<Bytes>>> {
+fn build(call: &Call, upgrade: bool, body: Body) -> Result<Request<Body>> {
     let mut builder = Request::builder()
         .method(call.method.clone())
         .uri(&call.path)
@@ -114,7 +149,6 @@ fn build(call: &Call, upgrade: bool) -> Result<Request<Full<Bytes>>> {
     if call.body.is_some() {
         builder = builder.header(CONTENT_TYPE, "application/json");
     }
-    let body = Full::new(Bytes::from(call.body.clone().unwrap_or_default()));
     builder.body(body).map_err(|source| Error::Request {
         action: call.action,
         source,

@@ -139,6 +139,82 @@ pub struct ContainerCounts {
     pub max: u32,
 }
 
+/// What a container uses at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metrics {
+    /// Memory.
+    pub memory: MemoryUse,
+    /// Time on processors.
+    pub cpu: CpuUse,
+    /// Files.
+    pub disk: DiskUse,
+    /// What came in and went out, where it has a network of its own.
+    pub network: Option<NetworkUse>,
+    /// Processes and threads.
+    pub pids: PidUse,
+    /// How long it has been there.
+    pub age_ns: u64,
+}
+
+/// Memory, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryUse {
+    /// What counts against the limit and cannot be taken back at once.
+    pub usage_bytes: u64,
+    /// None = no limit.
+    pub limit_bytes: Option<u64>,
+    /// The kernel's own numbers.
+    pub stat: BTreeMap<String, u64>,
+}
+
+/// Time on processors, in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CpuUse {
+    /// All of it.
+    pub usage_ns: u64,
+    /// In programs.
+    pub user_ns: u64,
+    /// In the kernel.
+    pub system_ns: u64,
+}
+
+/// Files: all, and those that are not the image's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskUse {
+    /// All, in bytes.
+    pub total_bytes: u64,
+    /// All, in number.
+    pub total_inodes: u64,
+    /// The container's own, in bytes.
+    pub exclusive_bytes: u64,
+    /// The container's own, in number.
+    pub exclusive_inodes: u64,
+}
+
+/// Bytes that came in and went out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkUse {
+    /// In.
+    pub rx_bytes: u64,
+    /// Out.
+    pub tx_bytes: u64,
+}
+
+/// Processes and threads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PidUse {
+    /// There are.
+    pub current: u64,
+    /// There may be; none = no limit.
+    pub max: Option<u64>,
+}
+
 /// How far a node is being retired.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -206,6 +206,13 @@ pub fn open(address: &Address, request: &Request) -> io::Result<(Head, BufReader
     }
 }
 
+/// Send the head of a request on a fresh connection; the caller sends the body that it announces.
+pub fn send(address: &Address, request: &Request) -> io::Result<Socket> {
+    let mut socket = Socket::connect(address)?;
+    socket.write_all(&request.to_bytes())?;
+    Ok(socket)
+}
+
 /// Send the request on a fresh connection and read the whole answer.
 pub fn exchange(address: &Address, request: &Request) -> io::Result<Response> {
     let (head, mut reader) = open(address, request)?;
@@ -238,25 +245,40 @@ pub fn read_body(head: &Head, reader: &mut BufReader<Socket>) -> io::Result<Vec<
 fn read_chunks(reader: &mut BufReader<Socket>) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let line = read_line(reader)?;
-        let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
-            .map_err(|_| invalid(format!("chunk size {line:?}")))?;
+        let Some(size) = next_chunk(reader)? else {
+            return Ok(body);
+        };
         if body.len() as u64 + size > MAX_BODY {
             return Err(invalid("an answer without end".into()));
         }
-        if size == 0 {
-            while !read_line(reader)?.is_empty() {}
-            return Ok(body);
-        }
         reader.take(size).read_to_end(&mut body)?;
-        let end = read_line(reader)?;
-        if !end.is_empty() {
-            return Err(invalid(format!("a chunk that ends in {end:?}")));
-        }
+        end_chunk(reader)?;
     }
 }
 
-fn read_head(reader: &mut BufReader<Socket>) -> io::Result<Head> {
+/// The size of the chunk that comes next; `None` = there are no more, and nothing behind them is left to read.
+pub fn next_chunk(reader: &mut BufReader<Socket>) -> io::Result<Option<u64>> {
+    let line = read_line(reader)?;
+    let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
+        .map_err(|_| invalid(format!("chunk size {line:?}")))?;
+    if size == 0 {
+        while !read_line(reader)?.is_empty() {}
+        return Ok(None);
+    }
+    Ok(Some(size))
+}
+
+/// What stands behind a chunk.
+pub fn end_chunk(reader: &mut BufReader<Socket>) -> io::Result<()> {
+    let end = read_line(reader)?;
+    match end.is_empty() {
+        true => Ok(()),
+        false => Err(invalid(format!("a chunk that ends in {end:?}"))),
+    }
+}
+
+/// The head of an answer.
+pub fn read_head(reader: &mut BufReader<Socket>) -> io::Result<Head> {
     let status_line = read_line(reader)?;
     let mut words = status_line.splitn(3, ' ');
     let version = words.next().unwrap_or_default().to_owned();

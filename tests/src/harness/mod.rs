@@ -17,6 +17,7 @@ mod programs;
 mod proxy;
 mod pty;
 mod registry;
+pub mod tar;
 mod wait;
 
 pub use cluster::{Cluster, Network};

@@ -391,6 +391,16 @@ impl ContainerOf {
         self.garden.output(&self.handle, spec)
     }
 
+    /// Unpack an archive in the container.
+    pub fn put(&self, user: &str, destination: &str, archive: &[u8]) -> Result<()> {
+        self.garden.stream_in(&self.handle, user, destination, archive)
+    }
+
+    /// An archive of what is in the container.
+    pub fn get(&self, user: &str, source: &str) -> Result<Vec<u8>> {
+        self.garden.stream_out(&self.handle, user, source)
+    }
+
     /// What a shell script prints; it has to end with 0.
     pub fn shell(&self, script: &str) -> Result<String> {
         let (status, stdout, stderr) = self.output(&ProcessSpec::script(script))?;

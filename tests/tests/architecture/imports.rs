@@ -12,12 +12,16 @@ use crate::{code, members, read, report, sources};
 const CRATES: &[(&str, &[&str])] = &[
     ("crates/cluster", &["fixtures", "hostile"]),
     ("crates/engine", &["hostile"]),
-    ("crates/fence-init", &["fixtures", "hostile"]),
+    ("crates/fence-init", &["files", "fixtures", "hostile"]),
+    ("crates/files", &["hostile"]),
     ("crates/fixtures", &[]),
     ("crates/hostile", &[]),
     ("fence", &["cluster", "engine", "fence-init", "fixtures", "hostile"]),
     ("registry-bootstrap", &["cluster", "engine", "hostile"]),
-    ("kato", &["cluster", "fixtures", "hostile", "registry-bootstrap"]),
+    (
+        "kato",
+        &["cluster", "files", "fixtures", "hostile", "registry-bootstrap"],
+    ),
     // For the simulated agents of `bin/agents`; stories know the programs alone.
     ("tests", &["cluster"]),
 ];
@@ -65,6 +69,12 @@ const FENCE: &[Module] = &[
         never: IO,
     },
     Module {
+        name: "cgroup",
+        modules: &[],
+        crates: &[],
+        never: HTTP,
+    },
+    Module {
         name: "image",
         modules: &["chain", "container"],
         crates: &["engine"],
@@ -96,7 +106,16 @@ const FENCE: &[Module] = &[
     },
     Module {
         name: "supervisor",
-        modules: &["chain", "container", "network", "inventory", "pool", "image", "init"],
+        modules: &[
+            "cgroup",
+            "chain",
+            "container",
+            "network",
+            "inventory",
+            "pool",
+            "image",
+            "init",
+        ],
         crates: &["engine", "fence_init"],
         never: HTTP,
     },

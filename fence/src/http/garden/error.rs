@@ -96,6 +96,8 @@ impl From<supervisor::Error> for Error {
             | E::WrongState { .. }
             | E::NotExecutable { .. }
             | E::ProcessRefused { .. }
+            | E::Copy { .. }
+            | E::Measure { .. }
             | E::Spec(_)
             | E::ProcessSpec(_)
             | E::NotAllowed { .. }

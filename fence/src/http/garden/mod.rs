@@ -1,14 +1,16 @@
 //! The Garden API, so that existing Garden clients work unchanged.
 //!
 //! The routes are here; the handlers are in a file per resource: [`containers`], [`properties`], [`limits`], [`net`]
-//! for ordinary requests, [`processes`] and [`streams`] for those that take the socket over, [`unsupported`] for what
-//! this version does not do. [`wire`] has the JSON types and nothing else has any, [`convert`] turns them into the
+//! and [`bulk`] for ordinary requests, [`processes`] and [`streams`] for those that take the socket over, [`files`]
+//! with one of each. [`wire`] has the JSON types and nothing else has any, [`convert`] turns them into the
 //! supervisor's and back, [`error`] is the only map from the supervisor's errors to Garden's.
 //! `docs/garden-api.md` says what differs from Garden's own server, and why.
 
+mod bulk;
 mod containers;
 mod convert;
 mod error;
+mod files;
 #[cfg(test)]
 mod hostile_tests;
 mod input;
@@ -17,7 +19,6 @@ mod net;
 mod processes;
 mod properties;
 mod streams;
-mod unsupported;
 pub(super) mod wire;
 
 pub(super) use convert::{container_spec, process_spec};
@@ -48,17 +49,17 @@ pub(super) fn router(supervisor: Supervisor) -> Router {
         .route("/ping", get(containers::ping))
         .route("/capacity", get(containers::capacity))
         .route("/containers", get(containers::list).post(containers::create))
-        .route("/containers/bulk_info", get(unsupported::bulk_info))
-        .route("/containers/bulk_metrics", get(unsupported::bulk_metrics))
+        .route("/containers/bulk_info", get(bulk::bulk_info))
+        .route("/containers/bulk_metrics", get(bulk::bulk_metrics))
         .route("/containers/{handle}", delete(containers::destroy))
         .route("/containers/{handle}/info", get(containers::info))
         .route("/containers/{handle}/stop", put(containers::stop))
         .route("/containers/{handle}/grace_time", put(containers::set_grace_time))
         .route(
             "/containers/{handle}/files",
-            get(unsupported::stream_out).put(unsupported::stream_in),
+            put(files::stream_in).get(|| hijacked_only(Method::GET)),
         )
-        .route("/containers/{handle}/metrics", get(unsupported::metrics))
+        .route("/containers/{handle}/metrics", get(bulk::metrics))
         .route("/containers/{handle}/limits/memory", get(limits::memory))
         .route("/containers/{handle}/limits/cpu", get(limits::cpu))
         .route("/containers/{handle}/limits/disk", get(limits::none))
@@ -95,6 +96,9 @@ pub(super) fn hijack(supervisor: &Supervisor, head: &RequestHead) -> Option<Hija
     match (head.method.as_str(), &segments.parts()[..]) {
         ("POST", ["containers", _, "processes"]) => Some(Box::new(move |connection| {
             Box::pin(processes::run(supervisor, segments, connection))
+        })),
+        ("GET", ["containers", _, "files"]) => Some(Box::new(move |connection| {
+            Box::pin(files::stream_out(supervisor, segments, connection))
         })),
         ("GET", ["containers", _, "processes", _]) => Some(Box::new(move |connection| {
             Box::pin(processes::attach(supervisor, segments, connection))

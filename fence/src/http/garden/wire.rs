@@ -209,7 +209,7 @@ pub struct Property {
     pub value: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerInfo {
     pub state: &'static str,
@@ -234,6 +234,73 @@ pub struct ContainerInfo {
 pub struct MappedPort {
     pub host_port: u32,
     pub container_port: u32,
+}
+
+/// One of several containers that were asked for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct InfoEntry {
+    pub info: ContainerInfo,
+    pub err: Option<Error>,
+}
+
+/// As [`InfoEntry`], for what it uses.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MetricsEntry {
+    pub metrics: Metrics,
+    pub err: Option<Error>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Metrics {
+    pub memory_stat: MemoryStat,
+    #[serde(rename = "CPUStat")]
+    pub cpu_stat: CpuStat,
+    pub disk_stat: DiskStat,
+    pub network_stat: Option<NetworkStat>,
+    pub pid_stat: PidStat,
+    /// Nanoseconds.
+    pub age: u64,
+    #[serde(rename = "CPUEntitlement")]
+    pub cpu_entitlement: u64,
+}
+
+/// The kernel's numbers by its own names, and one of Garden's.
+pub type MemoryStat = BTreeMap<&'static str, u64>;
+
+/// Nanoseconds.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CpuStat {
+    pub usage: u64,
+    pub user: u64,
+    pub system: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DiskStat {
+    pub total_bytes_used: u64,
+    pub total_inodes_used: u64,
+    pub exclusive_bytes_used: u64,
+    pub exclusive_inodes_used: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkStat {
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PidStat {
+    pub current: u64,
+    /// 0 = no limit.
+    pub max: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

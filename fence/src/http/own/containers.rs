@@ -11,7 +11,7 @@ use crate::http::container;
 use crate::http::garden::{container_spec, wire as garden};
 use crate::http::json::{self, Json};
 use crate::http::segments::Segments;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Metrics, Supervisor};
 
 pub async fn list(State(supervisor): State<Supervisor>) -> Json<Vec<ContainerInfo>> {
     Json(supervisor.infos().await)
@@ -29,6 +29,11 @@ pub async fn create(State(supervisor): State<Supervisor>, body: Body) -> Result<
 pub async fn info(State(supervisor): State<Supervisor>, path: Segments) -> Reply<ContainerInfo> {
     let (handle, _hold) = container(&supervisor, path.at(HANDLE))?;
     Ok(Json(supervisor.info(&handle).await?))
+}
+
+pub async fn metrics(State(supervisor): State<Supervisor>, path: Segments) -> Reply<Metrics> {
+    let (handle, _hold) = container(&supervisor, path.at(HANDLE))?;
+    Ok(Json(supervisor.metrics(&handle).await?))
 }
 
 pub async fn start(State(supervisor): State<Supervisor>, path: Segments, body: Body) -> Reply<ContainerInfo> {

@@ -94,7 +94,9 @@ fn place(error: &supervisor::Error) -> (StatusCode, Option<&'static str>, &'stat
         E::PropertyNotFound { .. } => (StatusCode::NOT_FOUND, None, ""),
         E::ExecutableNotFound { .. } => (StatusCode::BAD_REQUEST, None, ""),
         E::NotExecutable { .. } => (StatusCode::BAD_REQUEST, Some(NOT_EXECUTABLE), ""),
-        E::Spec(_) | E::ProcessSpec(_) | E::ProcessRefused { .. } => (StatusCode::BAD_REQUEST, Some(INVALID), ""),
+        E::Spec(_) | E::ProcessSpec(_) | E::ProcessRefused { .. } | E::Copy { .. } => {
+            (StatusCode::BAD_REQUEST, Some(INVALID), "")
+        }
         E::NotAllowed { hint, .. } => (StatusCode::BAD_REQUEST, Some(INVALID), hint),
         E::HandleInUse { .. } | E::ProcessExists { .. } | E::PortInUse { .. } | E::BeingDestroyed { .. } => {
             (StatusCode::CONFLICT, Some(CONFLICT), "")
@@ -116,7 +118,7 @@ fn place(error: &supervisor::Error) -> (StatusCode, Option<&'static str>, &'stat
             "kato config get fence docker/image",
         ),
         E::Exhausted { .. } => (StatusCode::INTERNAL_SERVER_ERROR, None, "kato status"),
-        E::Engine { .. } | E::Inventory { .. } | E::Network { .. } | E::Files { .. } => {
+        E::Measure { .. } | E::Engine { .. } | E::Inventory { .. } | E::Network { .. } | E::Files { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, None, "")
         }
     }

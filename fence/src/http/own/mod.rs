@@ -7,6 +7,7 @@
 mod containers;
 mod delivery;
 mod error;
+mod files;
 #[cfg(test)]
 mod fixture_tests;
 mod frames;
@@ -16,7 +17,7 @@ mod processes;
 mod wire;
 
 use axum::Router;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use http::Method;
 
 use super::garden::hijacked_only;
@@ -44,8 +45,13 @@ pub(super) fn router(supervisor: Supervisor) -> Router {
             "/fence/v1/containers/{handle}",
             get(containers::info).delete(containers::destroy),
         )
+        .route("/fence/v1/containers/{handle}/metrics", get(containers::metrics))
         .route("/fence/v1/containers/{handle}/start", post(containers::start))
         .route("/fence/v1/containers/{handle}/stop", post(containers::stop))
+        .route(
+            "/fence/v1/containers/{handle}/files",
+            put(files::stream_in).get(|| hijacked_only(Method::GET)),
+        )
         .route(
             "/fence/v1/containers/{handle}/processes",
             any(|| hijacked_only(Method::POST)),
@@ -64,6 +70,9 @@ pub(super) fn hijack(supervisor: &Supervisor, head: &RequestHead) -> Option<Hija
     match (head.method.as_str(), &path.parts()[..]) {
         ("POST", ["fence", "v1", "containers", _, "processes"]) => Some(Box::new(move |connection| {
             Box::pin(processes::run(supervisor, path, connection))
+        })),
+        ("GET", ["fence", "v1", "containers", _, "files"]) => Some(Box::new(move |connection| {
+            Box::pin(files::stream_out(supervisor, path, connection))
         })),
         ("GET", ["fence", "v1", "containers", _, "processes", _, "attach"]) => Some(Box::new(move |connection| {
             Box::pin(processes::attach(supervisor, path, connection))

@@ -236,24 +236,31 @@ async fn ports_lead_into_a_container() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_says_so() {
+async fn several_are_described_at_once_each_with_its_own_error() {
     let (_node, served) = fence().await;
     create(&served, "h").await;
-    for (method, path) in [
-        ("GET", "/containers/h/metrics"),
-        ("GET", "/containers/h/files?user=u&source=s"),
-        ("PUT", "/containers/h/files?user=u&destination=d"),
-        ("GET", "/containers/bulk_info?handles=h"),
-        ("GET", "/containers/bulk_metrics?handles="),
-    ] {
-        let (status, error) = served.json(method, path, "").await;
-        assert_eq!((status, &error["Type"]), (500, &json!("")), "{path}");
-        let message = error["Message"].as_str().unwrap();
-        assert!(
-            message.ends_with("is not supported by this version of fence"),
-            "{message}"
-        );
-    }
+    let (status, infos) = served.json("GET", "/containers/bulk_info?handles=h,ghost", "").await;
+    assert_eq!((status, &infos["h"]["Err"]), (200, &json!(null)));
+    assert_eq!(infos["h"]["Info"]["State"], "active");
+    assert_eq!(infos["ghost"]["Err"]["Type"], "ContainerNotFoundError");
+    let (status, none) = served.json("GET", "/containers/bulk_metrics?handles=", "").await;
+    assert_eq!((status, none), (200, json!({})));
+}
+
+#[tokio::test]
+async fn what_cannot_be_measured_says_why() {
+    let (_node, served) = fence().await;
+    create(&served, "h").await;
+    // The process that stands for the container is in no cgroup of it.
+    let (status, error) = served.json("GET", "/containers/h/metrics", "").await;
+    assert_eq!((status, &error["Type"]), (500, &json!("")));
+    assert!(
+        error["Message"].as_str().unwrap().starts_with("could not measure h"),
+        "{error}"
+    );
+    let (_, all) = served.json("GET", "/containers/bulk_metrics?handles=h,ghost", "").await;
+    assert_eq!(all["h"]["Err"], error);
+    assert_eq!(all["ghost"]["Err"]["Type"], "ContainerNotFoundError");
 }
 
 #[tokio::test]

@@ -60,6 +60,7 @@ impl Link {
         let before = std::mem::replace(&mut *self.serving(), serving.clone());
         before.cancel();
         self.take_over(&processes);
+        self.end_internal(&session, &processes);
         self.inner.session.send_replace(Some(session.clone()));
         let _ = self.inner.events.send(LinkEvent::Connected);
         let link = self.clone();

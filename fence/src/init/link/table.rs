@@ -2,6 +2,7 @@
 //! kept for whoever still comes for its output.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use fence_init::protocol::{Exit, ProcessEntry, ToInit};
 use super::{Link, LinkEvent};
 use crate::container::ProcessId;
 use crate::init::process::Process;
-use crate::init::session::{MAX_STRANGERS, Notice};
+use crate::init::session::{MAX_STRANGERS, Notice, Session};
 
 /// How long an ended process whose end was told is kept for whoever still comes for its output.
 const KEEP_ENDED: Duration = Duration::from_secs(60);
@@ -26,9 +27,10 @@ pub(in crate::init) struct Table {
 }
 
 impl Link {
-    /// The processes that run, or ended and were not collected.
+    /// The processes that run, or ended and were not collected. Fence's own are not among them.
     pub fn list(&self) -> Vec<Arc<Process>> {
         let mut list: Vec<_> = self.table().processes.values().cloned().collect();
+        list.retain(|process| !process.id.is_internal());
         list.sort_by_key(|process| process.number);
         list
     }
@@ -51,6 +53,10 @@ impl Link {
             let Ok(id) = entry.id.parse::<ProcessId>() else {
                 continue;
             };
+            // Fence's own do not outlast the connection they were asked for on: see `end_internal`.
+            if id.is_internal() {
+                continue;
+            }
             let process = Process::new(id.clone(), entry.process, entry.pid, entry.tty, entry.exit);
             fresh.insert(id, Arc::new(process));
         }
@@ -62,6 +68,28 @@ impl Link {
                 Some(None) => self.follow(process, &id),
                 None => self.process_ended(&process, Exit::Signal(nix::libc::SIGKILL)),
             }
+        }
+    }
+
+    /// End fence's own processes, and forget those that have ended. What they were for was lost with the connection.
+    pub(super) fn end_internal(&self, session: &Session, listed: &[ProcessEntry]) {
+        for entry in listed {
+            if entry.id.parse::<ProcessId>().is_ok_and(|id| id.is_internal()) {
+                end(session, &entry.id, entry.exit.is_some());
+            }
+        }
+    }
+
+    /// End one of fence's own processes and forget it. Its output is lost.
+    pub fn discard(&self, process: &Process) {
+        // First: if its end comes now, at least one of both sides sees the other.
+        process.abandoned.store(true, Ordering::SeqCst);
+        let has_ended = process.exit().is_some();
+        if has_ended {
+            self.table().processes.remove(&process.id);
+        }
+        if let Some(session) = self.inner.session.borrow().as_ref() {
+            end(session, process.id.as_str(), has_ended);
         }
     }
 
@@ -92,7 +120,10 @@ impl Link {
                 match process {
                     Some(process) => {
                         self.process_ended(&process, exit);
-                        if process.is_attached() {
+                        if process.abandoned.load(Ordering::SeqCst) {
+                            self.table().processes.remove(&id);
+                            self.forget(&id);
+                        } else if process.is_attached() {
                             self.collect_later(process);
                         }
                         self.bound_ended();
@@ -126,7 +157,7 @@ impl Link {
     }
 
     pub(super) fn process_ended(&self, process: &Process, exit: Exit) {
-        if process.ended(exit) {
+        if process.ended(exit) && !process.id.is_internal() {
             let _ = self.inner.events.send(LinkEvent::Ended {
                 id: process.id.clone(),
                 exit,
@@ -143,7 +174,8 @@ impl Link {
     /// Forget the process a while after its end was told, once nobody reads its output any more.
     pub(super) fn collect_later(&self, process: Arc<Process>) {
         // How main ended is for the supervisor, who may not be able to write it down for a while.
-        if process.id == ProcessId::main() {
+        // Fence's own are discarded by whoever asked for them.
+        if process.id == ProcessId::main() || process.id.is_internal() {
             return;
         }
         let link = self.clone();
@@ -185,4 +217,16 @@ impl Link {
     pub(in crate::init) fn table(&self) -> MutexGuard<'_, Table> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Forget a process, or end it, by which it is forgotten later.
+fn end(session: &Session, id: &str, has_ended: bool) {
+    let id = id.to_owned();
+    session.tell(&match has_ended {
+        true => ToInit::Collect { id },
+        false => {
+            let signal = nix::libc::SIGKILL;
+            ToInit::Signal { seq: 0, id, signal }
+        }
+    });
 }

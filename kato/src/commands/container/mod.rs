@@ -4,6 +4,7 @@
 //! are printed) and [`session`] (a conversation with a process). Containers are fence's; nothing is kept here.
 
 mod attach;
+mod copy;
 mod create;
 mod destroy;
 mod info;
@@ -13,6 +14,7 @@ mod run;
 mod session;
 mod shell;
 mod start;
+mod stats;
 mod stop;
 mod values;
 
@@ -36,6 +38,8 @@ pub enum ContainerCommand {
     Run(run::RunArgs),
     Attach(attach::AttachArgs),
     Shell(shell::ShellArgs),
+    Copy(copy::CopyArgs),
+    Stats(stats::StatsArgs),
     Stop(stop::StopArgs),
     Destroy(destroy::DestroyArgs),
 }
@@ -58,6 +62,8 @@ pub async fn run(context: &Context, command: ContainerCommand) -> Result<Exit> {
         ContainerCommand::Run(args) => run::run(context, client, args).await,
         ContainerCommand::Attach(args) => attach::run(context, client, &args).await,
         ContainerCommand::Shell(args) => shell::run(context, client, args).await,
+        ContainerCommand::Copy(args) => copy::run(context, &client, &args).await,
+        ContainerCommand::Stats(args) => stats::run(context, &client, &args).await,
         ContainerCommand::Stop(args) => stop::run(context, &client, &args).await,
         ContainerCommand::Destroy(args) => destroy::run(context, &client, &args).await,
     };

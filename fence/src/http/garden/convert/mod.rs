@@ -5,9 +5,11 @@
 //! bandwidth limits, net-out rules, and the `limits` of a process without an image of its own.
 
 mod container;
+mod metrics;
 mod process;
 
 pub use container::{container_info, container_spec, grace_time, port_mapping, properties};
+pub use metrics::metrics;
 pub use process::{process_spec, window_size};
 
 type Result<T> = std::result::Result<T, super::Error>;
