@@ -16,7 +16,7 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("exec", "run"),
     ("ps", "list"),
     ("ls", "list"),
-    ("logs", "attach"),
+    ("tail", "logs"),
     ("inspect", "info"),
     ("kill", "stop"),
     ("unset", "del"),
@@ -79,7 +79,7 @@ mod tests {
             ("kato container rm web", "destroy"),
             ("kato container exec web", "run"),
             ("kato container ps", "list"),
-            ("kato container logs web", "attach"),
+            ("kato container tail web", "logs"),
             ("kato config gte fence", "get"),
             ("kato stauts", "status"),
         ] {

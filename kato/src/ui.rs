@@ -90,6 +90,23 @@ impl Ui {
         }
     }
 
+    /// Write what a process in a container said to stdout or stderr: as it is for a program, and for a terminal without
+    /// what steers that.
+    pub fn output(&self, data: &[u8], to_stderr: bool) -> Result<()> {
+        if !to_stderr {
+            return match self.terminal {
+                true => self.bytes(harmless(&String::from_utf8_lossy(data)).replace('\r', " ").as_bytes()),
+                false => self.bytes(data),
+            };
+        }
+        let mut err = io::stderr().lock();
+        let written = match io::stderr().is_terminal() {
+            true => err.write_all(harmless(&String::from_utf8_lossy(data)).replace('\r', " ").as_bytes()),
+            false => err.write_all(data),
+        };
+        written.map_err(Error::stdout)
+    }
+
     /// Write one line of data to stdout, coloured on a terminal.
     pub fn tinted(&self, tone: Tone, text: &str) -> Result<()> {
         let style = if self.colour { tone.style() } else { Style::new() };

@@ -49,6 +49,10 @@ pub trait Engine: Send + Sync + 'static {
     async fn start(&self, id: &ContainerId) -> Result<()>;
     /// Signal the first process. A container that does not run is done already.
     async fn kill(&self, id: &ContainerId, signal: i32) -> Result<()>;
+    /// Freeze all processes of a running container. One that is frozen is done already.
+    async fn pause(&self, id: &ContainerId) -> Result<()>;
+    /// Have a frozen container go on. One that is not frozen is done already.
+    async fn resume(&self, id: &ContainerId) -> Result<()>;
     /// Remove the container, running or not. One that is gone is done already.
     async fn remove(&self, id: &ContainerId) -> Result<()>;
     /// One container as it is now.

@@ -21,6 +21,7 @@ fn to_init() -> Vec<ToInit> {
         }],
         tty: Some(WindowSize { columns: 80, rows: 24 }),
         buffer: 4096,
+        log: 0,
     };
     let (seq, attachment, process, id) = (7, 2, 3, || "job".to_owned());
     vec![
@@ -38,6 +39,7 @@ fn to_init() -> Vec<ToInit> {
             seq,
             attachment,
             id: id(),
+            log: false,
         },
         ToInit::Detach { attachment },
         ToInit::Ack {
@@ -75,6 +77,7 @@ fn from_init() -> Vec<FromInit> {
         pid: 12,
         tty: true,
         exit,
+        log: 0,
     };
     let processes = || vec![entry(None), entry(Some(Exit::Code(3))), entry(Some(Exit::Signal(9)))];
     let (seq, attachment, process, exit) = (7, 2, 3, Exit::Code(3));
@@ -88,6 +91,7 @@ fn from_init() -> Vec<FromInit> {
             build: "0.1.0".into(),
             processes: processes(),
             input_sources: true,
+            logs: false,
         },
         FromInit::Spawned { seq, process, pid: 12 },
         FromInit::Attached {

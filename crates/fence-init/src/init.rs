@@ -250,6 +250,7 @@ impl Init {
             build: BUILD.into(),
             processes,
             input_sources: true,
+            logs: true,
         })
     }
 

@@ -26,6 +26,8 @@ struct Cursor {
     acked: u64,
     open: bool,
     told_end: bool,
+    /// Whether this is the log, which neither takes from others nor holds them up.
+    log: bool,
 }
 
 /// What is next for an attachment.
@@ -51,6 +53,8 @@ pub struct Backlog {
     start: u64,
     /// How far any attachment has ever acked.
     taken: u64,
+    /// How far the log has acked, where there is to be one.
+    logged: Option<u64>,
     limit: usize,
     cursors: BTreeMap<u32, Cursor>,
     ended: bool,
@@ -63,6 +67,7 @@ impl Backlog {
             data: VecDeque::new(),
             start: 0,
             taken: 0,
+            logged: None,
             limit,
             cursors: BTreeMap::new(),
             ended: false,
@@ -94,23 +99,39 @@ impl Backlog {
         self.cursors.keys().copied()
     }
 
+    /// All of this stream is for a log too. To be said before anything is pushed.
+    pub fn keep_for_log(&mut self) {
+        self.logged = Some(self.end());
+    }
+
     /// Adds an attachment and says where it begins: at what is unread if it is the only one, else at the end.
     pub fn attach(&mut self, attachment: u32) -> u64 {
-        let from = if self.cursors.is_empty() {
+        let from = if self.cursors.values().all(|cursor| cursor.log) {
             self.taken
         } else {
             self.end()
         };
-        self.cursors.insert(
-            attachment,
-            Cursor {
-                sent: from,
-                acked: from,
-                open: false,
-                told_end: false,
-            },
-        );
+        self.add(attachment, from, false);
         from
+    }
+
+    /// Adds the attachment of the log and says where it begins: at what no log has acked, whoever else has.
+    pub fn attach_log(&mut self, attachment: u32) -> u64 {
+        let end = self.end();
+        let from = *self.logged.get_or_insert(end);
+        self.add(attachment, from, true);
+        from
+    }
+
+    fn add(&mut self, attachment: u32, from: u64, log: bool) {
+        let cursor = Cursor {
+            sent: from,
+            acked: from,
+            open: false,
+            told_end: false,
+            log,
+        };
+        self.cursors.insert(attachment, cursor);
     }
 
     /// Removes an attachment.
@@ -135,7 +156,10 @@ impl Backlog {
         }
         cursor.open = true;
         cursor.acked = cursor.acked.max(upto);
-        self.taken = self.taken.max(upto);
+        match &mut self.logged {
+            Some(logged) if cursor.log => *logged = (*logged).max(upto),
+            _ => self.taken = self.taken.max(upto),
+        }
         self.free();
         Ok(())
     }
@@ -146,6 +170,7 @@ impl Backlog {
             .cursors
             .values()
             .map(|cursor| cursor.acked)
+            .chain(self.logged)
             .fold(self.taken, u64::min);
         self.advance(needed);
     }
@@ -166,7 +191,7 @@ impl Backlog {
     fn held(&self) -> Option<u64> {
         self.cursors
             .values()
-            .filter(|cursor| cursor.open)
+            .filter(|cursor| cursor.open && !cursor.log)
             .map(|cursor| cursor.acked)
             .min()
     }
@@ -378,6 +403,48 @@ mod tests {
         assert_eq!(backlog.room(), 0);
         let mut at = 0;
         assert_eq!(drain(&mut backlog, 1, &mut at), b"abcdefgh");
+    }
+
+    #[test]
+    fn the_log_has_what_others_took_and_takes_nothing_from_them() {
+        let mut backlog = Backlog::new(100);
+        backlog.keep_for_log();
+        backlog.attach(1);
+        backlog.ack(1, 0).unwrap();
+        backlog.push(b"0123456789");
+        assert!(backlog.next(1).is_some());
+        backlog.ack(1, 10).unwrap();
+        assert_eq!(backlog.attach_log(2), 0, "although it was taken before there was a log");
+        let mut at = 0;
+        backlog.ack(2, 0).unwrap();
+        assert_eq!(drain(&mut backlog, 2, &mut at), b"0123456789");
+        backlog.push(b"ab");
+        assert_eq!(drain(&mut backlog, 2, &mut at), b"ab");
+        backlog.detach_all();
+        assert_eq!(backlog.attach_log(3), 12);
+        assert_eq!(backlog.attach(4), 10, "the log is nobody in the way, and took nothing");
+        backlog.ack(4, 10).unwrap();
+        assert_eq!(backlog.next(4), Some(Piece::Data(b"ab")));
+    }
+
+    #[test]
+    fn a_log_that_is_slow_holds_nobody_up_and_is_told_what_it_missed() {
+        let mut backlog = Backlog::new(4);
+        backlog.keep_for_log();
+        backlog.attach_log(1);
+        backlog.ack(1, 0).unwrap();
+        backlog.push(b"abcd");
+        assert_eq!(backlog.room(), 4);
+        backlog.push(b"ef");
+        assert_eq!(backlog.next(1), Some(Piece::Dropped { from: 0, upto: 2 }));
+        let mut seen = Vec::new();
+        while let Some(Piece::Data(data)) = backlog.next(1) {
+            seen.extend_from_slice(data);
+        }
+        assert_eq!(seen, b"cdef");
+        backlog.ack(1, 3).unwrap();
+        backlog.detach(1);
+        assert_eq!(backlog.attach_log(2), 3);
     }
 
     proptest::proptest! {

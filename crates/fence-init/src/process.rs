@@ -34,6 +34,8 @@ pub struct Process {
     pub number: u32,
     pub pid: i32,
     pub tty: bool,
+    /// Fence's number for this run, where its output is for a log too.
+    pub log: u64,
     pub stage: Stage,
     pub input: Input,
     stdout: Output,
@@ -55,11 +57,16 @@ impl Process {
             number,
             pid: child.pid,
             tty,
+            log: spec.log,
             stage: Stage::Starting { report, seq },
             input: Input::new(adopt(child.streams.input, Part::Input), tty),
             stdout: Output::new(Some(adopt(child.streams.stdout, Part::Stdout)), limit),
             stderr: Output::new(child.streams.stderr.map(|fd| adopt(fd, Part::Stderr)), limit),
         };
+        if spec.log != 0 {
+            process.stdout.backlog.keep_for_log();
+            process.stderr.backlog.keep_for_log();
+        }
         process.refresh();
         Ok(process)
     }
@@ -90,6 +97,7 @@ impl Process {
             pid: self.pid,
             tty: self.tty,
             exit: self.exit(),
+            log: self.log,
         }
     }
 

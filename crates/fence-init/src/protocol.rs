@@ -10,6 +10,10 @@
 //! the connection breaks, and is what the first attachment after it begins with. When a process is forgotten, every
 //! stream of its attachments ends at once, also one that was not opened yet: what is lost is told as dropped.
 //!
+//! Beside clients there is the log: an attachment that says so has a place of its own in both streams, which outlasts it
+//! and its connection. What it has taken is not taken from anybody, what others have taken still comes to it, and it
+//! holds nobody up: where it is too slow, it is told what was dropped.
+//!
 //! This module is a library for both sides and does no I/O. Both treat the other's frames as hostile: every length
 //! is bounded by [`MAX_FRAME`], and an undecodable frame ends the connection, never the process.
 
@@ -87,7 +91,14 @@ pub enum ToInit {
     },
     /// Attach to a process, running or exited and not yet collected. Output begins with what is unread if nothing
     /// else is attached, else with what comes from now on.
-    Attach { seq: u64, attachment: u32, id: String },
+    Attach {
+        seq: u64,
+        attachment: u32,
+        id: String,
+        /// As the log, of a process that was started to have one; where init said [`FromInit::Hello`] with `logs`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        log: bool,
+    },
     /// End an attachment. The process goes on.
     Detach { attachment: u32 },
     /// The reader of this attachment has passed on every byte of the stream before `upto` (an offset since the
@@ -128,6 +139,9 @@ pub enum FromInit {
         /// Whether init knows [`Kind::InputFrom`]; the first builds of this protocol do not.
         #[serde(default)]
         input_sources: bool,
+        /// Whether init knows of logs.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        logs: bool,
     },
     /// The process runs (its exec succeeded). `pid` is in the container's own numbering.
     Spawned { seq: u64, process: u32, pid: i32 },
@@ -190,6 +204,9 @@ pub struct SpawnSpec {
     pub tty: Option<WindowSize>,
     /// The most output to keep per stream while nobody reads, in bytes, up to [`MAX_BUFFER`]; 0 = [`DEFAULT_BUFFER`].
     pub buffer: usize,
+    /// Fence's number for this run, where its output is to be kept in a log; 0 = it is not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log: u64,
 }
 
 /// A terminal's size in characters.
@@ -237,6 +254,14 @@ pub struct ProcessEntry {
     #[serde(default)]
     pub tty: bool,
     pub exit: Option<Exit>,
+    /// As in [`SpawnSpec`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log: u64,
+}
+
+/// Serde's predicates take what they look at by reference.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a process ended.

@@ -20,8 +20,13 @@ impl Init {
                 Ok(()) => Ok(()),
                 Err(error) => self.link.send(&FromInit::Failed { seq, error }),
             },
-            ToInit::Attach { seq, attachment, id } => {
-                let answer = self.attach(seq, attachment, &id);
+            ToInit::Attach {
+                seq,
+                attachment,
+                id,
+                log,
+            } => {
+                let answer = self.attach(seq, attachment, &id, log);
                 self.answer(seq, answer)
             }
             ToInit::Detach { attachment } => {
@@ -104,8 +109,8 @@ impl Init {
         Ok(())
     }
 
-    fn attach(&mut self, seq: u64, attachment: u32, id: &str) -> Result<FromInit, Failure> {
-        let (process, [stdout_from, stderr_from]) = self.table.attach(attachment, id)?;
+    fn attach(&mut self, seq: u64, attachment: u32, id: &str, log: bool) -> Result<FromInit, Failure> {
+        let (process, [stdout_from, stderr_from]) = self.table.attach(attachment, id, log)?;
         process.refresh();
         let (tty, exit) = (process.tty, process.exit());
         Ok(FromInit::Attached {

@@ -125,12 +125,18 @@ impl Table {
     }
 
     /// Attaches and says where the two outputs begin.
-    pub fn attach(&mut self, attachment: u32, id: &str) -> Result<(&mut Process, [u64; 2]), Failure> {
+    pub fn attach(&mut self, attachment: u32, id: &str, log: bool) -> Result<(&mut Process, [u64; 2]), Failure> {
         let number = self.named(id)?.number;
         self.check_attachment(attachment)?;
         self.attachments.insert(attachment, number);
         let process = self.named(id)?;
-        let from = [Stream::Stdout, Stream::Stderr].map(|stream| process.output(stream).backlog.attach(attachment));
+        let from = [Stream::Stdout, Stream::Stderr].map(|stream| {
+            let backlog = &mut process.output(stream).backlog;
+            match log {
+                true => backlog.attach_log(attachment),
+                false => backlog.attach(attachment),
+            }
+        });
         Ok((process, from))
     }
 
@@ -305,6 +311,7 @@ mod tests {
             pid: i32::MAX,
             tty: false,
             exit: Some(Exit::Code(255)),
+            log: u64::MAX,
         };
         let processes = vec![entry; MAX_LIVE + MAX_ENDED];
         assert!(

@@ -50,6 +50,8 @@ pub struct ContainerInfo {
     pub image_id: String,
     pub node: String,
     pub state: State,
+    /// Its processes are frozen.
+    pub paused: bool,
     /// RFC 3339.
     pub created: String,
     /// The image's command was started and still runs.

@@ -104,6 +104,8 @@ pub struct ProcessSpec {
     pub tty: Option<WindowSize>,
     /// `Some` = in an image of its own.
     pub pea: Option<PeaSpec>,
+    /// Its output is kept in the container's log.
+    pub log: bool,
 }
 
 /// What a process has of its own beside its container.

@@ -27,6 +27,7 @@ fn hello() -> Vec<u8> {
         build: "b".into(),
         processes: Vec::new(),
         input_sources: true,
+        logs: false,
     };
     encode_control(&hello).unwrap()
 }

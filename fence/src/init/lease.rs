@@ -26,6 +26,8 @@ pub(super) type Outlets = [(Stream, mpsc::UnboundedReceiver<Item>); 2];
 pub(super) struct Lease {
     pub(super) session: Session,
     pub(super) number: u32,
+    /// Whether it is the log's: in nobody's way, and for as long as the output is.
+    pub(super) is_log: bool,
     process: Option<Arc<Process>>,
 }
 
@@ -38,6 +40,7 @@ impl Lease {
         let lease = Lease {
             session,
             number,
+            is_log: false,
             process: None,
         };
         (lease, outlets)
@@ -45,8 +48,10 @@ impl Lease {
 
     /// Init has attached it to this process.
     pub(super) fn of(mut self, process: Arc<Process>) -> Lease {
-        process.attached();
-        self.process = Some(process);
+        if !self.is_log {
+            process.attached();
+            self.process = Some(process);
+        }
         self
     }
 }
@@ -112,7 +117,7 @@ impl Leases {
     pub(super) async fn next(&self, stream: Stream) -> Result<(Arc<Lease>, Begun)> {
         let mut current = self.current.lock().await;
         if current.lease.session.is_lost() {
-            let renewed = tokio::time::timeout(CONNECTED, self.renewed(&current.process));
+            let renewed = tokio::time::timeout(CONNECTED, self.renewed(&current.process, current.lease.is_log));
             *current = renewed.await.unwrap_or_else(|_| Err(lost()))?;
         }
         let at = current.begun.iter().position(|begun| begun.stream == stream);
@@ -120,13 +125,13 @@ impl Leases {
         Ok((current.lease.clone(), begun))
     }
 
-    async fn renewed(&self, process: &Process) -> Result<Granted> {
+    async fn renewed(&self, process: &Process, is_log: bool) -> Result<Granted> {
         loop {
             let session = self.link.session().await?;
             if self.are_over() {
                 return Err(Error::Unreachable("the container was started anew".into()));
             }
-            match self.link.lease(&session, &process.id).await {
+            match self.link.lease(&session, &process.id, is_log).await {
                 Ok(next) if next.process.number == process.number => return Ok(next),
                 Ok(_) => return Err(Error::Unreachable("its name is another process's now".into())),
                 // Lost again.

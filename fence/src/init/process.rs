@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use fence_init::protocol::{Exit, STDIN_WINDOW};
+use fence_init::protocol::{Exit, ProcessEntry, STDIN_WINDOW};
 use tokio::sync::{Semaphore, watch};
 
 use crate::container::ProcessId;
@@ -18,6 +18,8 @@ pub struct Process {
     pub pid: i32,
     /// Whether it runs on a terminal.
     pub tty: bool,
+    /// Fence's number for this run, where its output is for a log too; 0 = it is not.
+    pub log: u64,
     exit: watch::Sender<Option<Exit>>,
     /// How many bytes may be sent beyond what init has passed on.
     pub(super) input_window: Semaphore,
@@ -37,13 +39,14 @@ struct Input {
 }
 
 impl Process {
-    pub(super) fn new(id: ProcessId, number: u32, pid: i32, tty: bool, exit: Option<Exit>) -> Process {
+    pub(super) fn new(entry: ProcessEntry, id: ProcessId) -> Process {
         Process {
             id,
-            number,
-            pid,
-            tty,
-            exit: watch::Sender::new(exit),
+            number: entry.process,
+            pid: entry.pid,
+            tty: entry.tty,
+            log: entry.log,
+            exit: watch::Sender::new(entry.exit),
             input_window: Semaphore::new(STDIN_WINDOW as usize),
             input: Mutex::default(),
             input_passed: watch::Sender::new(0),

@@ -119,6 +119,7 @@ impl Peer {
             pid: 2,
             tty: false,
             exit: None,
+            log: 0,
         };
         let mut peer = Peer {
             stream,
@@ -129,6 +130,7 @@ impl Peer {
             build: "b".into(),
             processes: vec![entry],
             input_sources: true,
+            logs: false,
         };
         peer.say(&hello).await;
         bounded("it is let in", link.connected()).await.unwrap();

@@ -48,6 +48,7 @@ struct Inner {
     seq: AtomicU64,
     attachment: std::sync::atomic::AtomicU32,
     input_sources: bool,
+    logs: bool,
     state: Mutex<State>,
 }
 
@@ -75,6 +76,7 @@ impl Session {
                 protocol,
                 processes,
                 input_sources,
+                logs,
                 ..
             }) if protocol >= 1 && protocol <= VERSION => {
                 if processes.len() > MAX_LISTED {
@@ -86,6 +88,7 @@ impl Session {
                     seq: AtomicU64::new(1),
                     attachment: std::sync::atomic::AtomicU32::new(1),
                     input_sources,
+                    logs,
                     state: Mutex::default(),
                 };
                 let session = Session { inner: Arc::new(inner) };
@@ -175,6 +178,11 @@ impl Session {
     /// Whether init passes over what it has of a source's input.
     pub(super) fn knows_input_sources(&self) -> bool {
         self.inner.input_sources
+    }
+
+    /// Whether init keeps a place in outputs for a log.
+    pub(super) fn knows_logs(&self) -> bool {
+        self.inner.logs
     }
 
     /// The same for input of a source.

@@ -34,6 +34,9 @@ pub struct Record {
     /// It ended with the machine and is to be started again.
     #[serde(default)]
     pub comes_back: bool,
+    /// Its processes are frozen.
+    #[serde(default)]
+    pub paused: bool,
     pub events: Vec<String>,
     /// Containers of its processes may have its IPC.
     #[serde(default)]
@@ -110,6 +113,7 @@ impl Record {
             main: MainInfo::default(),
             started: false,
             comes_back: false,
+            paused: false,
             events: Vec::new(),
             shares_ipc: false,
             peas: Vec::new(),

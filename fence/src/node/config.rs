@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::container::Limits;
 use crate::image::Wanted;
+use crate::logs;
 use crate::supervisor::{ConfigState, Policy};
 
 /// How long the tree may take to say which image is wanted, before what it last said is used.
@@ -52,6 +53,12 @@ fn policy_of(snapshot: &Snapshot) -> Policy {
         privileged_allowed: fence.docker.privileged,
         stop_timeout: fence.stop_timeout,
         output_buffer: usize::try_from(fence.output_buffer_kb << 10).unwrap_or(usize::MAX),
+        logs: logs::Rules {
+            file_bytes: fence.logs.max_size_kb << 10,
+            files: fence.logs.max_files,
+            rate: fence.logs.rate_kb << 10,
+            total_bytes: fence.logs.max_total_mb << 20,
+        },
         retire: fence.retire.wanted.then_some(fence.retire.timeout),
         config: ConfigState {
             revision: snapshot.revision,

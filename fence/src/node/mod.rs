@@ -16,10 +16,12 @@ use engine::docker::{Docker, Timeouts};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 
+use crate::events::Journal;
 use crate::http;
 use crate::image::Keeper;
 use crate::init::InitBinary;
 use crate::inventory::Inventory;
+use crate::logs;
 use crate::network::{Nft, PortPool};
 use crate::settings::Settings;
 use crate::supervisor::{Parts, RepairTimes, Supervisor};
@@ -76,6 +78,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let parts = Parts {
         engine: docker.clone(),
         inventory: Inventory::open(&paths.inventory_db())?,
+        events: Journal::open(&paths.fence_lib().join("events")),
+        logs: logs::Store::new(&paths.fence_lib().join("logs")),
         images: images.clone(),
         firewall: Arc::new(Nft::new(&settings.node.id.to_string())),
         ports: PortPool::new(first.fence.ports.first, first.fence.ports.count),

@@ -88,7 +88,8 @@ impl Supervisor {
             .iter()
             .filter_map(|port| self.parts().ports.again(port.host_port))
             .collect();
-        let entry = Arc::new(Entry::new(record, link, directory, ports));
+        let log = self.parts().logs.log(&record.instance);
+        let entry = Arc::new(Entry::new(record, link, directory, ports, log));
         let unanswered = entry.record().engine_id.is_empty();
         entry.unanswered.store(unanswered, Ordering::Release);
         self.adopt_peas(&entry)?;

@@ -42,7 +42,7 @@ impl Supervisor {
         let subject = Subject::Comeback(entry.instance.clone());
         if self.check_time_left().is_err() {
             let event = "not started again after the machine was: the node is retired".to_owned();
-            self.note_stopped(entry, Some(event)).await?;
+            self.note_stopped(entry, "the node is retired", Some(event)).await?;
             self.repairs().done(&subject);
             return Ok(true);
         }
@@ -85,6 +85,7 @@ impl Supervisor {
             };
             if started && entry.link.process(&ProcessId::main()).is_none() {
                 self.spawn_main(entry, command).await?;
+                self.tell_started(entry);
                 fault::point("comeback/main-spawned");
             }
         }

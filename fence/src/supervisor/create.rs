@@ -111,7 +111,8 @@ impl Supervisor {
         })?;
         fault::point("create/directory-made");
         let start = record.spec.start;
-        let entry = Arc::new(Entry::new(record, link, directory, guards));
+        let log = self.parts().logs.log(&record.instance);
+        let entry = Arc::new(Entry::new(record, link, directory, guards, log));
         // Held before anyone can find the entry, so that a comparison does not take it for one that was cut off.
         let _life = entry.life.lock().await;
         self.table().insert(entry.handle.clone(), Slot::Taken(entry.clone()));
@@ -119,6 +120,7 @@ impl Supervisor {
             Ok(()) => {
                 self.watch_entry(&entry, events);
                 self.watch_grace(&entry);
+                self.tell_created(&entry);
                 Ok(self.describe(&entry))
             }
             Err(error) => {
@@ -200,6 +202,7 @@ impl Supervisor {
             .change(&self.parts().inventory, |record| {
                 record.engine_id = seen.id.0;
                 record.pid = seen.pid;
+                record.paused = false;
                 record.ip = seen.ip;
                 record.gateway = seen.gateway;
             })
@@ -313,6 +316,7 @@ impl Supervisor {
             main: MainInfo::default(),
             started: false,
             comes_back: false,
+            paused: false,
             events: Vec::new(),
             shares_ipc: true,
             peas: Vec::new(),

@@ -81,8 +81,14 @@ impl Supervisor {
         ports?;
         peas?;
         removed?;
+        self.tell_destroyed(entry);
         remove_directory(&entry.directory)?;
         fault::point("destroy/directory-removed");
+        entry.log.remove().map_err(|source| Error::Files {
+            attempt: "remove the logs of",
+            path: entry.handle.to_string(),
+            source,
+        })?;
         entry.forget(&self.parts().inventory).await?;
         fault::point("destroy/record-forgotten");
         self.free_slot(

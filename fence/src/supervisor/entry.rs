@@ -1,6 +1,6 @@
 //! One container in the supervisor's table: its record, its first process, its ports, and who holds it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use super::{Error, Result};
 use crate::container::{ContainerInfo, Handle, ProcessId, ProcessInfo, ProcessState};
 use crate::init::{Attachment, Link, Process};
 use crate::inventory::{Inventory, Record};
+use crate::logs::Log;
 use crate::network::PortGuard;
 
 /// The most events kept of one container; older ones go.
@@ -35,6 +36,9 @@ pub(super) struct Entry {
     /// Processes with an image of their own.
     peas: Mutex<BTreeMap<ProcessId, Arc<Pea>>>,
     pub(super) idle: watch::Sender<Idle>,
+    /// What its processes said, and whose output is being read for that: process and run.
+    pub(super) log: Arc<Log>,
+    pub(super) logging: Mutex<HashSet<(ProcessId, u64)>>,
     record: Mutex<Record>,
     /// One writer of the record at a time. Holds whether the record is gone for good.
     writing: tokio::sync::Mutex<bool>,
@@ -49,7 +53,7 @@ pub(super) struct Idle {
 }
 
 impl Entry {
-    pub(super) fn new(record: Record, link: Link, directory: PathBuf, ports: Vec<PortGuard>) -> Entry {
+    pub(super) fn new(record: Record, link: Link, directory: PathBuf, ports: Vec<PortGuard>, log: Log) -> Entry {
         let grace = Duration::from_nanos(record.grace_time_ns);
         Entry {
             handle: record.handle.clone(),
@@ -63,6 +67,8 @@ impl Entry {
             attachments: Mutex::default(),
             peas: Mutex::default(),
             idle: watch::Sender::new(Idle { holds: 0, grace }),
+            log: Arc::new(log),
+            logging: Mutex::default(),
             record: Mutex::new(record),
             writing: tokio::sync::Mutex::default(),
         }
@@ -160,6 +166,7 @@ impl Entry {
             image_id: record.image.id.clone(),
             node: node.to_owned(),
             state: record.state,
+            paused: record.paused,
             created: record.created.clone(),
             started,
             ip: record.ip.clone(),

@@ -28,6 +28,9 @@ pub enum Error {
         attempt: &'static str,
         state: &'static str,
     },
+    /// Nothing that is frozen answers, so nobody is made to wait for it.
+    #[error("could not {attempt} in {handle}: the container is paused")]
+    Paused { handle: Handle, attempt: &'static str },
     #[error("{message}")]
     ExecutableNotFound { handle: Handle, message: String },
     /// The program is there and cannot be executed.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 use super::pea::is_alone;
-use super::process::init_failed;
+use super::process::{check_not_paused, init_failed};
 use super::{Error, Result, Supervisor};
 use crate::container::{ContainerInfo, Handle, MainInfo, ProcessId, ProcessSpec, State};
 use crate::fault;
@@ -37,6 +37,7 @@ impl Supervisor {
     async fn start_entry(&self, entry: &Arc<Entry>, command: Vec<String>) -> Result<ContainerInfo> {
         let _life = entry.life.lock().await;
         self.check_alive(entry)?;
+        check_not_paused(entry, "start the main process")?;
         let main = entry.link.process(&ProcessId::main());
         if main.is_some_and(|main| main.exit().is_none()) {
             if !command.is_empty() && command != entry.record().main.command {
@@ -57,7 +58,7 @@ impl Supervisor {
         let has_ended = entry.link.process(&ProcessId::main()).is_some();
         if has_ended && entry.record().started {
             // How the last one ended is recorded before it is forgotten.
-            self.note_stopped(entry, None).await?;
+            self.note_stopped(entry, "its main process ended", None).await?;
         }
         self.revive(entry).await?;
         fault::point("start/first-process-runs");
@@ -66,6 +67,7 @@ impl Supervisor {
             .change(&self.parts().inventory, |record| record.state = State::Active)
             .await?;
         fault::point("start/active");
+        self.tell_started(entry);
         Ok(self.describe(entry))
     }
 
@@ -75,13 +77,13 @@ impl Supervisor {
         let supervisor = self.clone();
         self.to_the_end(async move {
             let _life = entry.life.lock().await;
-            supervisor.stop_entry(&entry, kill).await
+            supervisor.stop_entry(&entry, kill, "a client asked for it").await
         })
         .await
     }
 
     /// The same, by whoever holds the entry's life.
-    pub(super) async fn stop_entry(&self, entry: &Arc<Entry>, kill: bool) -> Result<()> {
+    pub(super) async fn stop_entry(&self, entry: &Arc<Entry>, kill: bool, reason: &str) -> Result<()> {
         let state = entry.record().state;
         match state {
             State::Active | State::Stopped => {}
@@ -89,20 +91,24 @@ impl Supervisor {
                 return self.check_running(entry, "stop the processes");
             }
         }
+        if entry.record().paused {
+            self.resume_entry(entry).await?;
+        }
         if entry.record().pid != 0 {
             self.end_processes(entry, kill)
                 .await
                 .map_err(|error| init_failed(&entry.handle, error))?;
         }
         fault::point("stop/ended");
-        self.note_stopped(entry, None).await?;
+        self.note_stopped(entry, reason, None).await?;
         fault::point("stop/recorded");
         Ok(())
     }
 
-    /// The container is stopped, for this reason where it is one to tell.
-    pub(super) async fn note_stopped(&self, entry: &Arc<Entry>, event: Option<String>) -> Result<()> {
+    /// The container is stopped for this reason, with an event for its owner where there is one.
+    pub(super) async fn note_stopped(&self, entry: &Arc<Entry>, reason: &str, event: Option<String>) -> Result<()> {
         let main = entry.link.process(&ProcessId::main()).and_then(|main| main.exit());
+        self.tell_stopped(entry, main, reason);
         entry
             .change(&self.parts().inventory, |record| {
                 record.state = State::Stopped;
@@ -200,6 +206,8 @@ impl Supervisor {
     }
 
     async fn spawn_anew(&self, entry: &Arc<Entry>, spec: ProcessSpec) -> Result<()> {
+        // With it goes what is not read of its output.
+        self.logs_settled(entry, &ProcessId::main()).await;
         // The end of an earlier one was told; its name is needed.
         let collected = entry.link.collect(&ProcessId::main()).await;
         collected.map_err(|error| init_failed(&entry.handle, error))?;
@@ -232,6 +240,7 @@ fn main_spec(record: &Record, command: Vec<String>) -> Result<ProcessSpec> {
         args: args.to_vec(),
         dir: record.image.working_dir.clone(),
         user: record.image.user.clone(),
+        log: true,
         ..ProcessSpec::default()
     })
 }

@@ -11,10 +11,13 @@ mod destroy;
 mod disks;
 mod entry;
 mod error;
+mod events;
 mod files;
 mod grace;
 mod life;
+mod logging;
 mod metrics;
+mod pause;
 mod pea;
 mod policy;
 mod ports;
@@ -26,6 +29,7 @@ mod repair;
 mod retire;
 mod status;
 mod sweep;
+mod top;
 mod watch;
 
 #[cfg(test)]
@@ -41,17 +45,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::Engine;
 
+pub use crate::events::{Batch, Event};
+pub use crate::logs::{Filter as LogFilter, Position as LogPosition};
 pub use entry::Hold;
 pub use error::{Error, Result};
 pub use files::{FilesIn, FilesOut};
+pub use logging::Logs;
 pub use metrics::Metrics;
 pub use policy::{ConfigState, Policy};
 pub use process::{Attachment, Chunk, InputSource, OutputReader, ProcessControl, Stream, Written};
 pub use repair::{Problem, RepairTimes};
 pub use retire::Retiring;
 pub use status::{Capacity, NodeStatus, NodeVersion};
+pub use top::TopProcess;
 
 use crate::container::{ContainerInfo, Handle, Properties, State};
+use crate::events::Journal;
 use crate::image::Keeper;
 use crate::init::InitBinary;
 use crate::inventory::{Inventory, Record};
@@ -69,6 +78,10 @@ pub const LABEL_NODE: &str = "io.fence.node";
 pub struct Parts {
     pub engine: Arc<dyn Engine>,
     pub inventory: Inventory,
+    /// What happened to containers is told here.
+    pub events: Journal,
+    /// Their output is kept here.
+    pub logs: crate::logs::Store,
     pub images: Keeper,
     pub firewall: Arc<dyn Firewall>,
     pub ports: PortPool,

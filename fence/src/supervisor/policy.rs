@@ -7,6 +7,7 @@ use fence_init::protocol::MAX_BUFFER;
 use serde::Serialize;
 
 use crate::container::Limits;
+use crate::logs::Rules;
 
 /// The node's rules for new containers and for its dealings with all of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Policy {
     pub stop_timeout: Duration,
     /// The output kept per process and stream while nobody reads, in bytes.
     pub output_buffer: usize,
+    /// How much output is kept on the disk.
+    pub logs: Rules,
     /// The node is being retired, and what runs on it has so long.
     pub retire: Option<Duration>,
     pub config: ConfigState,
@@ -60,6 +63,7 @@ impl Policy {
             privileged_allowed: false,
             stop_timeout: Duration::from_secs(2),
             output_buffer: 1 << 20,
+            logs: Rules::sample(),
             retire: None,
             config: ConfigState::default(),
         }

@@ -82,6 +82,7 @@ impl Pretended {
                 build: "pretended".into(),
                 processes,
                 input_sources: true,
+                logs: false,
             },
         )
         .await?;
@@ -121,6 +122,7 @@ impl Pretended {
             pid: p.number as i32 + 1,
             tty: p.tty,
             exit: p.exit,
+            log: 0,
         };
         self.processes.iter().map(entry).collect()
     }
@@ -128,7 +130,9 @@ impl Pretended {
     async fn take(&mut self, stream: &mut UnixStream, message: ToInit) -> std::io::Result<()> {
         match message {
             ToInit::Spawn { seq, attachment, spec } => self.spawn(stream, seq, attachment, *spec).await,
-            ToInit::Attach { seq, id, attachment } => match self.processes.get_mut(&id) {
+            ToInit::Attach {
+                seq, id, attachment, ..
+            } => match self.processes.get_mut(&id) {
                 Some(p) => {
                     (p.attachment, p.opened) = (attachment, Vec::new());
                     let (process, exit, stdout_from) = (p.number, p.exit, p.acked);

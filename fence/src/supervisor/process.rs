@@ -7,8 +7,10 @@ use bytes::Bytes;
 use fence_init::protocol::{FailureKind, Rlimit, SpawnSpec, WindowSize as InitWindowSize};
 
 use super::entry::Entry;
+use super::logging;
 use super::{Error, Result, Supervisor};
 use crate::container::{ExitStatus, Handle, Limits, ProcessId, ProcessSpec, State, WindowSize};
+use crate::events::What;
 use crate::fault;
 use crate::init;
 
@@ -29,6 +31,8 @@ impl Supervisor {
             Some(pea) => self.run_pea(&entry, spec, pea).await?,
             None => self.spawn(&entry, spec).await?,
         };
+        let process = attachment.process_id().clone();
+        self.tell(&entry, What::ProcessStarted { process });
         fault::point("run/spawned");
         Ok(attachment)
     }
@@ -43,6 +47,7 @@ impl Supervisor {
                 process: process.to_string(),
             });
         }
+        check_not_paused(&entry, "attach to a process")?;
         let attachment = entry
             .link_of(process)
             .attach(process)
@@ -93,6 +98,7 @@ impl Supervisor {
         };
         let attachment = entry.link.spawn(spec, id.clone()).await;
         let attachment = attachment.map_err(|error| process_failed(&entry.handle, &id, error))?;
+        self.keep_logs(entry);
         Ok(Attachment::new(entry.clone(), attachment))
     }
 
@@ -123,6 +129,7 @@ impl Supervisor {
                 rows: size.rows,
             }),
             buffer: self.policy().output_buffer_for(limits),
+            log: if spec.log { logging::fresh_run() } else { 0 },
         }
     }
 
@@ -137,6 +144,7 @@ impl Supervisor {
         if entry.is_being_destroyed() {
             return wrong("being destroyed");
         }
+        check_not_paused(entry, attempt)?;
         let record = entry.record();
         match record.state {
             State::Active | State::Stopped if record.pid == 0 => wrong("not running; start it first"),
@@ -144,6 +152,17 @@ impl Supervisor {
             State::Lost => wrong("lost: the engine no longer has it"),
             State::Destroying => wrong("being destroyed"),
         }
+    }
+}
+
+/// What is frozen gives no answer, and whoever asked would wait for it in vain.
+pub(super) fn check_not_paused(entry: &Entry, attempt: &'static str) -> Result<()> {
+    match entry.record().paused {
+        true => Err(Error::Paused {
+            handle: entry.handle.clone(),
+            attempt,
+        }),
+        false => Ok(()),
     }
 }
 

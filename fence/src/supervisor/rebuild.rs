@@ -168,6 +168,7 @@ impl Supervisor {
             // Its init tells whether it was.
             started: runs,
             comes_back: false,
+            paused: false,
             events: vec![format!("its record was lost; {LOST}")],
             shares_ipc: false,
             peas: Vec::new(),

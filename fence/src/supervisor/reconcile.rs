@@ -115,7 +115,10 @@ impl Supervisor {
         if entry.record().comes_back && !self.bring_back(entry, seen).await? {
             return Ok(());
         }
-        let runs = seen.is_some_and(|seen| seen.state == ContainerState::Running);
+        let runs = seen.is_some_and(runs);
+        if let Some(seen) = seen {
+            self.settle_pause(entry, seen).await?;
+        }
         let recorded = entry.record().pid != 0;
         if runs && !recorded {
             // A start that was cut off, or somebody else's.
@@ -129,6 +132,22 @@ impl Supervisor {
             }
         }
         self.settle_main(entry).await
+    }
+
+    /// Whether it is frozen is the engine's word: a pause may have been cut off, or somebody else's.
+    async fn settle_pause(&self, entry: &Arc<Entry>, seen: &Container) -> Result<()> {
+        if entry.record().paused == (seen.state == ContainerState::Paused) {
+            return Ok(());
+        }
+        // What was seen may be older than what a client has done since.
+        let id = ContainerId(entry.record().engine_id.clone());
+        let now = self.parts().engine.inspect(&id).await;
+        let now = now.map_err(|source| self.engine_failed("look at the container", entry, source))?;
+        let paused = now.state == ContainerState::Paused;
+        if entry.record().paused != paused {
+            self.note_paused(entry, paused).await?;
+        }
+        Ok(())
     }
 
     /// The record's id is the engine's, whatever the record said; a container that was lost is not.
@@ -156,7 +175,7 @@ impl Supervisor {
         let id = ContainerId(entry.record().engine_id.clone());
         let seen = self.parts().engine.inspect(&id).await;
         let seen = seen.map_err(|source| self.engine_failed("look at the container", entry, source))?;
-        if seen.state != ContainerState::Running || seen.pid == 0 || seen.pid == entry.record().pid {
+        if !runs(&seen) || seen.pid == 0 || seen.pid == entry.record().pid {
             return Ok(());
         }
         tracing::info!(handle = %entry.handle, pid = seen.pid, "taking over a first process that is not recorded");
@@ -253,4 +272,9 @@ impl Supervisor {
         }
         applied
     }
+}
+
+/// Frozen or not.
+fn runs(seen: &Container) -> bool {
+    matches!(seen.state, ContainerState::Running | ContainerState::Paused)
 }

@@ -236,7 +236,7 @@ impl Supervisor {
                 return Ok(());
             }
             tracing::info!(handle = %one.handle, "stopping: this node is retired");
-            supervisor.stop_entry(&one, false).await
+            supervisor.stop_entry(&one, false, "the node is retired").await
         });
         match stopped.await {
             Ok(()) => self.repairs().done(&subject),

@@ -19,6 +19,7 @@ impl Supervisor {
     /// Remove what has no record, given what the engine had a moment ago.
     pub(super) async fn sweep(&self, found: &[Container]) {
         let directories = self.directories();
+        let logs = self.parts().logs.instances();
         // Before anything is taken for nobody's.
         let own: Vec<Container> = found
             .iter()
@@ -46,6 +47,12 @@ impl Supervisor {
         }
         for name in directories.iter().filter(|name| !recorded.knows(name)) {
             self.remove_orphan(&self.parts().run_dir.join(name));
+        }
+        // A log is begun after its record, and goes before it.
+        for name in logs.iter().filter(|name| !recorded.knows(name)) {
+            if let Err(error) = self.parts().logs.log(name).remove() {
+                tracing::warn!(name, %error, "could not remove the log of a container that is gone; will try again");
+            }
         }
         self.repairs().looked_for_late(Instant::now());
         self.tell_unreadable().await;

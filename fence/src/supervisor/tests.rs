@@ -14,11 +14,13 @@ use super::{Chunk, Error, Parts, Policy, RepairTimes, Stream, Supervisor, preten
 use crate::container::{
     ContainerSpec, ImageSource, PortMapping, ProcessId, ProcessSpec, Properties, State, WindowSize,
 };
+use crate::events::Journal;
 use crate::image::{Keeper, Wanted};
 use crate::init::InitBinary;
 use crate::inventory::Inventory;
 use crate::network::{FakeFirewall, PortPool};
 
+mod life;
 mod peas;
 mod rebuild;
 mod recovery;
@@ -101,6 +103,8 @@ fn supervisor(
         ),
         engine,
         inventory: Inventory::open(&dir.join("inventory.db")).unwrap(),
+        events: Journal::open(&dir.join("events")),
+        logs: crate::logs::Store::new(&dir.join("logs")),
         firewall: firewall.clone(),
         ports: PortPool::new(48_000, 200),
         init: InitBinary::store(&dir.join("init"), &dir.join("store")).unwrap(),

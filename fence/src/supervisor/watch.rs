@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::Supervisor;
 use super::entry::Entry;
 use crate::container::{ProcessId, State};
+use crate::events::What;
 use crate::init::LinkEvent;
 
 impl Supervisor {
@@ -22,8 +23,17 @@ impl Supervisor {
                 let Some(entry) = entry.upgrade() else { return };
                 let concerns_main = match event {
                     // Main may have ended while nobody was connected.
-                    LinkEvent::Connected => true,
-                    LinkEvent::Ended { id, .. } => id == ProcessId::main(),
+                    LinkEvent::Connected => {
+                        supervisor.keep_logs(&entry);
+                        true
+                    }
+                    LinkEvent::Ended { id, .. } if id == ProcessId::main() => true,
+                    // Fence's own are nobody's business.
+                    LinkEvent::Ended { id, .. } if id.is_internal() => false,
+                    LinkEvent::Ended { id, exit } => {
+                        supervisor.tell_ended(&entry, id, exit);
+                        false
+                    }
                     LinkEvent::Collected { .. } => false,
                 };
                 if concerns_main {
@@ -50,7 +60,7 @@ impl Supervisor {
             return;
         }
         tracing::info!(handle = %entry.handle, "the main process has ended; stopping the container");
-        if let Err(error) = self.stop_entry(entry, true).await {
+        if let Err(error) = self.stop_entry(entry, true, "its main process ended").await {
             tracing::warn!(handle = %entry.handle, error = error.chain(), "could not stop after the main process ended");
         }
     }
@@ -127,6 +137,7 @@ impl Supervisor {
     async fn note(&self, entry: &Arc<Entry>, state: State, event: &str) {
         tracing::warn!(handle = %entry.handle, event, "something happened to a container behind fence's back");
         entry.link.ended();
+        self.tell_died(entry, state, event);
         let noted = entry
             .change(&self.parts().inventory, |record| {
                 if record.started {
@@ -134,6 +145,7 @@ impl Supervisor {
                 }
                 record.state = state;
                 record.started = false;
+                record.paused = false;
                 record.pid = 0;
                 record.ip.clear();
                 record.events.push(event.to_owned());
@@ -157,6 +169,7 @@ impl Supervisor {
             None => self.pea_event(id, false).await,
         };
         let Some(entry) = entry else { return };
+        self.tell(&entry, What::OutOfMemory);
         // Garden's own words.
         let event = "Out of memory".to_owned();
         if let Err(error) = entry

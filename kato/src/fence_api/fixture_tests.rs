@@ -175,6 +175,7 @@ fn requests_are_those_of_this_version() {
         tty: Some(TtySpec {
             window_size: Some(WindowSize { columns: 80, rows: 24 }),
         }),
+        log: false,
         image: ImageRef::default(),
     };
     pin("api/run.json", &pretty(&run));

@@ -8,6 +8,7 @@ mod error;
 mod files;
 #[cfg(test)]
 mod fixture_tests;
+pub mod follow;
 #[cfg(test)]
 mod hostile_tests;
 pub mod spec;
@@ -26,10 +27,11 @@ use serde::de::DeserializeOwned;
 
 pub use error::{Error, RefusalKind, Result};
 pub use files::Archive;
+use follow::Lines;
 use spec::{CreateRequest, ProcessSpec};
 use stream::{FromFence, Incoming, Outgoing, Started};
 use transport::Call;
-use wire::{Container, Metrics, Status, Version};
+use wire::{Container, Metrics, Status, TopProcess, Version};
 
 /// For what fence answers from memory.
 const QUICK: Duration = Duration::from_secs(15);
@@ -117,6 +119,48 @@ impl Client {
             .await
     }
 
+    /// Freezes a container's processes.
+    pub async fn pause(&self, handle: &str) -> Result<Container> {
+        let path = container_path(handle, "/pause");
+        self.post(path, &serde_json::json!({}), "pause the container", CHANGE)
+            .await
+    }
+
+    /// Has a frozen container go on.
+    pub async fn resume(&self, handle: &str) -> Result<Container> {
+        let path = container_path(handle, "/resume");
+        self.post(path, &serde_json::json!({}), "resume the container", CHANGE)
+            .await
+    }
+
+    /// What runs in a container.
+    pub async fn top(&self, handle: &str) -> Result<Vec<TopProcess>> {
+        self.get(container_path(handle, "/top"), "list the processes").await
+    }
+
+    /// What happened to containers, as server-sent events.
+    pub async fn events(&self, query: &[(&str, String)]) -> Result<Lines> {
+        self.lines(format!("/fence/v1/events?{}", encoded(query)), "tell what happened")
+            .await
+    }
+
+    /// What was kept of a container's output, a line of JSON an entry.
+    pub async fn logs(&self, handle: &str, query: &[(&str, String)]) -> Result<Lines> {
+        let path = container_path(handle, &format!("/logs?{}", encoded(query)));
+        self.lines(path, "show the logs").await
+    }
+
+    async fn lines(&self, path: String, action: &'static str) -> Result<Lines> {
+        let call = Call {
+            method: Method::GET,
+            path,
+            body: None,
+            action,
+            bound: QUICK,
+        };
+        Lines::of(&self.socket, call).await
+    }
+
     /// Destroys a container.
     pub async fn destroy(&self, handle: &str) -> Result<()> {
         let action = "destroy the container";
@@ -135,7 +179,7 @@ impl Client {
     /// attaches next.
     pub async fn run(&self, handle: &str, spec: &ProcessSpec) -> Result<Attached> {
         self.start_process(
-            container_path(handle, &format!("/processes?{}", self.both_ways())),
+            container_path(handle, &format!("/processes?{}{}", self.both_ways(), logged(spec))),
             spec,
         )
         .await
@@ -143,8 +187,8 @@ impl Client {
 
     /// Runs a process and reads nothing of it: all its output is for whoever attaches to it later.
     pub async fn run_detached(&self, handle: &str, spec: &ProcessSpec) -> Result<Attached> {
-        self.start_process(container_path(handle, "/processes?detached=true"), spec)
-            .await
+        let path = container_path(handle, &format!("/processes?detached=true{}", logged(spec)));
+        self.start_process(path, spec).await
     }
 
     async fn start_process(&self, path: String, spec: &ProcessSpec) -> Result<Attached> {
@@ -248,6 +292,20 @@ fn decode<T: DeserializeOwned>(body: &[u8], action: &'static str) -> Result<T> {
 
 fn container_path(handle: &str, rest: &str) -> String {
     format!("/fence/v1/containers/{}{rest}", segment(handle))
+}
+
+/// What the query says of a process whose output is to be kept.
+fn logged(spec: &ProcessSpec) -> &'static str {
+    if spec.log { "&log=true" } else { "" }
+}
+
+/// A query of these names and values.
+fn encoded(query: &[(&str, String)]) -> String {
+    let pairs: Vec<String> = query
+        .iter()
+        .map(|(name, value)| format!("{name}={}", segment(value)))
+        .collect();
+    pairs.join("&")
 }
 
 /// One segment of a path, with all but the plainest characters as %XX.

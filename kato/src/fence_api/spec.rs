@@ -136,6 +136,9 @@ pub struct ProcessSpec {
     /// Its terminal, where it gets one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tty: Option<TtySpec>,
+    /// Whether its output is kept in the container's log; said in the query.
+    #[serde(skip)]
+    pub log: bool,
     /// Always empty: kato makes no process with a file system of its own.
     pub image: ImageRef,
 }

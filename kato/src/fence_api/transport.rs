@@ -56,6 +56,20 @@ pub async fn exchange(socket: &Path, call: Call) -> Result<Bytes> {
     .await
 }
 
+/// Makes a call whose answer goes on, and gives what is still to come of it.
+pub async fn open(socket: &Path, call: Call) -> Result<Incoming> {
+    bounded(call.action, call.bound, async {
+        let response = send(socket, &call, false).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response.into_body());
+        }
+        let body = read_body(call.action, response).await?;
+        Err(refused(&call, status, &body))
+    })
+    .await
+}
+
 /// Makes a call that turns its connection into a process stream.
 pub async fn upgrade(socket: &Path, call: Call) -> Result<Upgraded> {
     bounded(call.action, call.bound, async {
@@ -172,7 +186,7 @@ async fn read_body(action: &'static str, response: Response<Incoming>) -> Result
     }
 }
 
-fn broken(action: &'static str, error: hyper::Error) -> Error {
+pub fn broken(action: &'static str, error: hyper::Error) -> Error {
     Error::Broken {
         action,
         source: io::Error::other(error),

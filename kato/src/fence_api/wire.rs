@@ -279,6 +279,8 @@ pub struct Container {
     pub node: String,
     /// `creating`, `active`, `stopped`, `lost` or `destroying`.
     pub state: String,
+    /// Whether its processes are frozen.
+    pub paused: bool,
     /// When it was created.
     pub created: Option<Timestamp>,
     /// Whether its main process was started and lives.
@@ -357,6 +359,75 @@ pub struct Process {
     pub state: String,
     /// How it ended.
     pub exit_status: Option<i32>,
+}
+
+/// A process as the kernel shows it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopProcess {
+    /// Its process id in the container.
+    pub pid: i64,
+    /// Its process id on the node.
+    pub host_pid: i64,
+    /// Its user's number in the container.
+    pub user: u64,
+    /// Its state, in the kernel's letter.
+    pub state: String,
+    /// The memory it has.
+    pub rss_bytes: u64,
+    /// The processor time it has used.
+    pub cpu_ns: u64,
+    /// Its command line.
+    pub command: String,
+}
+
+/// Something that happened to a container.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    /// Its number, which grows over the whole node.
+    pub number: u64,
+    /// When.
+    pub time: Option<Timestamp>,
+    /// The container's handle.
+    pub container: String,
+    /// The container's id.
+    pub instance: String,
+    /// What happened, in a word.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What there is to know about it.
+    #[serde(flatten)]
+    pub details: BTreeMap<String, serde_json::Value>,
+}
+
+/// A part of a process's output that was kept, or the mark of one that was not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogEntry {
+    /// Its number, which grows over the container's life.
+    pub number: u64,
+    /// When fence had it.
+    pub time: Option<Timestamp>,
+    /// The process's name.
+    pub process: String,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// A line without its end, or a part of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The same where it is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+    /// More of the same line follows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// So many bytes are missing here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+    /// Why they are.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// The process that runs the image's command, or the one given instead.

@@ -75,6 +75,12 @@ const FENCE: &[Module] = &[
         never: HTTP,
     },
     Module {
+        name: "events",
+        modules: &["container"],
+        crates: &[],
+        never: HTTP,
+    },
+    Module {
         name: "image",
         modules: &["chain", "container"],
         crates: &["engine"],
@@ -90,6 +96,12 @@ const FENCE: &[Module] = &[
         name: "inventory",
         modules: &["container"],
         crates: &["engine"],
+        never: HTTP,
+    },
+    Module {
+        name: "logs",
+        modules: &["container"],
+        crates: &["fence_init"],
         never: HTTP,
     },
     Module {
@@ -110,8 +122,10 @@ const FENCE: &[Module] = &[
             "cgroup",
             "chain",
             "container",
+            "events",
             "network",
             "inventory",
+            "logs",
             "pool",
             "image",
             "init",
@@ -135,9 +149,11 @@ const FENCE: &[Module] = &[
         name: "node",
         modules: &[
             "container",
+            "events",
             "image",
             "network",
             "inventory",
+            "logs",
             "init",
             "pool",
             "supervisor",

@@ -8,12 +8,34 @@ pub async fn containers(bench: Bench) {
     a_life(&bench).await;
     exit_codes_are_kept(&bench).await;
     a_running_container_is_removed(&bench).await;
+    a_frozen_container_goes_on_or_is_removed(&bench).await;
     who_is_not_there_is_not_found(&bench).await;
     a_name_is_taken_once(&bench).await;
     impossible_requests_are_refused(&bench).await;
     lists_are_by_all_labels(&bench).await;
     what_it_was_made_with_is_told(&bench).await;
     a_port_of_the_host_leads_to_one_container(&bench).await;
+}
+
+async fn a_frozen_container_goes_on_or_is_removed(bench: &Bench) {
+    let engine = &bench.engine;
+    let id = bench.started("frozen", &bench.spec()).await;
+    let pid = engine.inspect(&id).await.unwrap().pid;
+    for _ in 0..2 {
+        engine.pause(&id).await.expect("also where it is frozen already");
+        let now = engine.inspect(&id).await.unwrap();
+        assert_eq!((now.state, now.pid), (ContainerState::Paused, pid));
+    }
+    for _ in 0..2 {
+        engine.resume(&id).await.expect("also where it is not frozen");
+        assert_eq!(engine.inspect(&id).await.unwrap().state, ContainerState::Running);
+    }
+    engine.pause(&id).await.unwrap();
+    engine.remove(&id).await.expect("also where it is frozen");
+    assert!(engine.pause(&id).await.unwrap_err().is_not_found());
+    let stopped = engine.create(&bench.name("not-running"), &bench.spec()).await.unwrap();
+    assert!(engine.pause(&stopped).await.is_err());
+    engine.remove(&stopped).await.unwrap();
 }
 
 async fn what_it_was_made_with_is_told(bench: &Bench) {

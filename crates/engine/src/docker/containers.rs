@@ -68,6 +68,33 @@ impl Docker {
         }
     }
 
+    pub(super) async fn pause_container(&self, id: &ContainerId) -> Result<()> {
+        let call = on("pause", id);
+        let key = key(&call, id)?;
+        let done = self.call(&call, self.client.pause_container(key)).await;
+        self.done_if(done, id, ContainerState::Paused).await
+    }
+
+    pub(super) async fn resume_container(&self, id: &ContainerId) -> Result<()> {
+        let call = on("resume", id);
+        let key = key(&call, id)?;
+        let done = self.call(&call, self.client.unpause_container(key)).await;
+        self.done_if(done, id, ContainerState::Running).await
+    }
+
+    /// Docker has no one word for what is done already; the state has.
+    async fn done_if(&self, done: Result<()>, id: &ContainerId, wanted: ContainerState) -> Result<()> {
+        match done {
+            Err(error @ (Error::Conflict { .. } | Error::Failed { .. })) => {
+                match self.inspect_container(id).await?.state == wanted {
+                    true => Ok(()),
+                    false => Err(error),
+                }
+            }
+            done => done,
+        }
+    }
+
     pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<()> {
         let call = on("remove", id);
         let key = key(&call, id)?;

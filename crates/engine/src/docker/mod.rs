@@ -163,6 +163,14 @@ impl Engine for Docker {
         self.kill_container(id, signal).await
     }
 
+    async fn pause(&self, id: &ContainerId) -> Result<()> {
+        self.pause_container(id).await
+    }
+
+    async fn resume(&self, id: &ContainerId) -> Result<()> {
+        self.resume_container(id).await
+    }
+
     async fn remove(&self, id: &ContainerId) -> Result<()> {
         self.remove_container(id).await
     }

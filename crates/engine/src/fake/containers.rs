@@ -196,6 +196,18 @@ impl Containers {
         }
     }
 
+    /// A running container is frozen, or goes on.
+    pub(super) fn freeze(&mut self, attempt: &str, id: &ContainerId, state: ContainerState) -> Result<()> {
+        let entry = self.find(id)?;
+        if !entry.runs() {
+            let attempt = attempt.to_owned();
+            let reason = "it does not run".to_owned();
+            return Err(Error::Conflict { attempt, reason });
+        }
+        entry.shown.state = state;
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, id: &ContainerId, news: &News) {
         let Some(at) = self.all.iter().position(|entry| entry.is(id)) else {
             return;
@@ -253,7 +265,7 @@ impl Entry {
     }
 
     pub(super) fn runs(&self) -> bool {
-        self.shown.state == ContainerState::Running
+        matches!(self.shown.state, ContainerState::Running | ContainerState::Paused)
     }
 
     /// Takes a signal: SIGKILL ends the first process, what any other does is its own affair.

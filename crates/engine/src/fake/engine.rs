@@ -12,8 +12,8 @@ use super::input::{image_name, read_to_end, untagged_refused};
 use super::{ENDPOINT, Fake, Memory, OnStart, Step, Told};
 use crate::event::until_error;
 use crate::{
-    BuildSpec, Container, ContainerId, ContainerSpec, Engine, Error, Events, Host, Image, Labels, Limits, Progress,
-    RegistryAuth, Result, Stats, TarStream, Version,
+    BuildSpec, Container, ContainerId, ContainerSpec, ContainerState, Engine, Error, Events, Host, Image, Labels,
+    Limits, Progress, RegistryAuth, Result, Stats, TarStream, Version,
 };
 
 impl Fake {
@@ -110,6 +110,22 @@ impl Engine for Fake {
             memory.containers.signal(id, signal, &memory.news)?;
         }
         self.faults.leave(Step::Kill, &attempt)
+    }
+
+    async fn pause(&self, id: &ContainerId) -> Result<()> {
+        let attempt = format!("pause container {}", id.0);
+        self.step(Step::Pause, &attempt, |memory| {
+            memory.containers.freeze(&attempt, id, ContainerState::Paused)
+        })
+        .await
+    }
+
+    async fn resume(&self, id: &ContainerId) -> Result<()> {
+        let attempt = format!("resume container {}", id.0);
+        self.step(Step::Resume, &attempt, |memory| {
+            memory.containers.freeze(&attempt, id, ContainerState::Running)
+        })
+        .await
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<()> {

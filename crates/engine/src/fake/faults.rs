@@ -19,6 +19,8 @@ pub enum Step {
     Create,
     Start,
     Kill,
+    Pause,
+    Resume,
     Remove,
     Inspect,
     List,

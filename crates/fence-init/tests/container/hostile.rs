@@ -112,6 +112,7 @@ fn senseless_requests_are_refused() {
             seq,
             attachment: 1,
             id: long_name,
+            log: false,
         })
         .unwrap_err();
     assert_eq!(refused.kind, FailureKind::ProcessNotFound);
@@ -129,6 +130,7 @@ fn attachments_are_bounded_and_each_number_is_used_once() {
             seq,
             attachment,
             id: "popular".into(),
+            log: false,
         }) {
             Ok(_) => assert_eq!(refused, 0),
             Err(failure) => {
@@ -142,6 +144,7 @@ fn attachments_are_bounded_and_each_number_is_used_once() {
         seq,
         attachment: process.attachment,
         id: "popular".into(),
+        log: false,
     });
     assert_eq!(taken.unwrap_err().kind, FailureKind::Invalid);
     assert_eq!(

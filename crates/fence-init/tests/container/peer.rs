@@ -213,6 +213,7 @@ impl Peer {
                 seq,
                 attachment,
                 id: id.into(),
+                log: false,
             })
             .unwrap()
         {

@@ -22,6 +22,7 @@ fn a_process_starts_writes_and_ends_with_its_code() {
         pid: process.pid,
         tty: false,
         exit: Some(Exit::Code(7)),
+        log: 0,
     };
     assert_eq!(fence.list(), (vec![entry], 0));
 }
@@ -99,6 +100,7 @@ fn who_is_not_there_cannot_be_reached() {
                 seq,
                 attachment: 9,
                 id: id(),
+                log: false,
             })
             .unwrap_err(),
     );

@@ -82,6 +82,7 @@ fn what_happens_while_fence_is_away_is_told_when_it_is_back() {
         pid: started.pid,
         tty: false,
         exit,
+        log: 0,
     };
     assert_eq!(fence.hello, [entry(&ends, Some(Exit::Code(5))), entry(&stays, None)]);
     let (ended, from, exit) = fence.attach("ends");
@@ -213,6 +214,7 @@ fn a_start_that_was_never_answered_is_undone() {
         pid: again.pid,
         tty: false,
         exit: None,
+        log: 0,
     };
     assert_eq!(fence.list(), (vec![entry], 1));
 }

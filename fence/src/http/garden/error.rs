@@ -94,6 +94,7 @@ impl From<supervisor::Error> for Error {
             | E::ProcessExists { .. }
             | E::BeingDestroyed { .. }
             | E::WrongState { .. }
+            | E::Paused { .. }
             | E::NotExecutable { .. }
             | E::ProcessRefused { .. }
             | E::Copy { .. }

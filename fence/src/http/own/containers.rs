@@ -11,7 +11,7 @@ use crate::http::container;
 use crate::http::garden::{container_spec, wire as garden};
 use crate::http::json::{self, Json};
 use crate::http::segments::Segments;
-use crate::supervisor::{Metrics, Supervisor};
+use crate::supervisor::{Metrics, Supervisor, TopProcess};
 
 pub async fn list(State(supervisor): State<Supervisor>) -> Json<Vec<ContainerInfo>> {
     Json(supervisor.infos().await)
@@ -47,6 +47,21 @@ pub async fn stop(State(supervisor): State<Supervisor>, path: Segments, body: Bo
     let stop: garden::Stop = json::read_if_any(body).await?;
     supervisor.stop(&handle, stop.kill).await?;
     Ok(Json(supervisor.info(&handle).await?))
+}
+
+pub async fn pause(State(supervisor): State<Supervisor>, path: Segments) -> Reply<ContainerInfo> {
+    let (handle, _hold) = container(&supervisor, path.at(HANDLE))?;
+    Ok(Json(supervisor.pause(&handle).await?))
+}
+
+pub async fn resume(State(supervisor): State<Supervisor>, path: Segments) -> Reply<ContainerInfo> {
+    let (handle, _hold) = container(&supervisor, path.at(HANDLE))?;
+    Ok(Json(supervisor.resume(&handle).await?))
+}
+
+pub async fn top(State(supervisor): State<Supervisor>, path: Segments) -> Reply<Vec<TopProcess>> {
+    let (handle, _hold) = container(&supervisor, path.at(HANDLE))?;
+    Ok(Json(supervisor.top(&handle).await?))
 }
 
 pub async fn destroy(State(supervisor): State<Supervisor>, path: Segments) -> Reply<garden::Nothing> {

@@ -103,6 +103,7 @@ fn place(error: &supervisor::Error) -> (StatusCode, Option<&'static str>, &'stat
         }
         // Nothing that passes by itself, so that nobody waits for it.
         E::Retiring => (StatusCode::CONFLICT, Some(CONFLICT), "kato node retire --cancel"),
+        E::Paused { .. } => (StatusCode::CONFLICT, Some(CONFLICT), "kato container resume HANDLE"),
         E::WrongState { .. } => (StatusCode::CONFLICT, Some(CONFLICT), "kato container info HANDLE"),
         E::ImageMissing { temporary: true, .. } => (StatusCode::SERVICE_UNAVAILABLE, None, "kato status"),
         E::Engine { .. } if error.is_temporary() => (StatusCode::SERVICE_UNAVAILABLE, None, "kato status"),

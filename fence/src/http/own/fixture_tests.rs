@@ -33,6 +33,7 @@ fn container() -> ContainerInfo {
         image_id: "sha256:00".into(),
         node: "one".into(),
         state: State::Active,
+        paused: false,
         created: "2026-01-02T03:04:05Z".into(),
         started: true,
         ip: "172.17.0.2".into(),

@@ -2,18 +2,21 @@
 //!
 //! Requests name containers and processes in Garden's JSON (its wire types are reused); answers are in our own words.
 //! [`frames`], [`processes`], [`input`] and [`delivery`] are the upgraded connection that carries a process's input and
-//! output, binary safe.
+//! output, binary safe. [`events`] and [`logs`] are answered by a [`stream`] that goes on for as long as its client wants.
 
 mod containers;
 mod delivery;
 mod error;
+mod events;
 mod files;
 #[cfg(test)]
 mod fixture_tests;
 mod frames;
 mod input;
+mod logs;
 mod node;
 mod processes;
+mod stream;
 mod wire;
 
 use axum::Router;
@@ -48,6 +51,11 @@ pub(super) fn router(supervisor: Supervisor) -> Router {
         .route("/fence/v1/containers/{handle}/metrics", get(containers::metrics))
         .route("/fence/v1/containers/{handle}/start", post(containers::start))
         .route("/fence/v1/containers/{handle}/stop", post(containers::stop))
+        .route("/fence/v1/containers/{handle}/pause", post(containers::pause))
+        .route("/fence/v1/containers/{handle}/resume", post(containers::resume))
+        .route("/fence/v1/containers/{handle}/top", get(containers::top))
+        .route("/fence/v1/containers/{handle}/logs", any(|| hijacked_only(Method::GET)))
+        .route("/fence/v1/events", any(|| hijacked_only(Method::GET)))
         .route(
             "/fence/v1/containers/{handle}/files",
             put(files::stream_in).get(|| hijacked_only(Method::GET)),
@@ -76,6 +84,12 @@ pub(super) fn hijack(supervisor: &Supervisor, head: &RequestHead) -> Option<Hija
         })),
         ("GET", ["fence", "v1", "containers", _, "processes", _, "attach"]) => Some(Box::new(move |connection| {
             Box::pin(processes::attach(supervisor, path, connection))
+        })),
+        ("GET", ["fence", "v1", "containers", _, "logs"]) => Some(Box::new(move |connection| {
+            Box::pin(logs::show(supervisor, path, connection))
+        })),
+        ("GET", ["fence", "v1", "events"]) => Some(Box::new(move |connection| {
+            Box::pin(events::follow(supervisor, connection))
         })),
         _ => None,
     }

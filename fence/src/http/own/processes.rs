@@ -76,7 +76,8 @@ async fn start(
 ) -> Result<(Hold, Attachment), Error> {
     let (handle, hold) = container(supervisor, path.at(HANDLE))?;
     check(&connection.head)?;
-    let spec = process_spec(json::decode(&connection.body().await?)?)?;
+    let mut spec = process_spec(json::decode(&connection.body().await?)?)?;
+    spec.log = asked(connection, "log");
     let attachment = supervisor.run(&handle, spec).await?;
     Ok((hold, attachment))
 }

@@ -370,3 +370,69 @@ async fn input_of_a_source_goes_on_where_it_was() {
         .await;
     assert_eq!(client.head().await.status, 400);
 }
+
+#[tokio::test]
+async fn events_come_with_their_numbers_and_go_on_from_one() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    create(&served, json!({"spec": {"handle": "other"}})).await;
+    let mut all = served.connect().await;
+    all.request("GET", "/fence/v1/events?since=0&follow=false", &[], "")
+        .await;
+    let head = all.head().await;
+    assert_eq!(
+        (head.status, head.fields["content-type"].as_str()),
+        (200, "text/event-stream")
+    );
+    let text = all.rest().await;
+    let numbers: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(numbers, ["1", "2"]);
+    assert!(text.ends_with(": end\n\n"), "{text}");
+
+    let mut following = served.connect().await;
+    let resumed = ["Last-Event-ID: 1"];
+    following
+        .request("GET", "/fence/v1/events?container=h", &resumed, "")
+        .await;
+    assert_eq!(following.head().await.status, 200);
+    let (status, _) = served.json("POST", "/fence/v1/containers/h/pause", "").await;
+    assert_eq!(status, 200);
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line: &String| !line.starts_with("data: ")) {
+        lines.push(following.line().await);
+    }
+    assert_eq!(lines[..2], ["id: 3\n", "event: paused\n"]);
+    let data: Value = serde_json::from_str(lines[2].strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!((&data["type"], &data["container"]), (&json!("paused"), &json!("h")));
+}
+
+#[tokio::test]
+async fn a_query_that_makes_no_sense_is_refused() {
+    let (_node, served) = fence().await;
+    for query in ["since=x", "follow=maybe", "since=-1"] {
+        let mut client = served.connect().await;
+        client
+            .request("GET", &format!("/fence/v1/events?{query}"), &[], "")
+            .await;
+        assert_eq!(client.head().await.status, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_container_says_so_and_which_command_helps() {
+    let (_node, served) = fence().await;
+    create(&served, json!({"spec": {"handle": "h"}})).await;
+    let (_, frozen) = served.json("POST", "/fence/v1/containers/h/pause", "").await;
+    assert_eq!(frozen["paused"], true);
+    let mut client = served.connect().await;
+    let body = r#"{"path":"cat"}"#;
+    client
+        .request("POST", "/fence/v1/containers/h/processes", &UPGRADE, body)
+        .await;
+    assert_eq!(client.head().await.status, 409);
+    assert_eq!(client.object().await["hint"], "kato container resume HANDLE");
+    let (status, resumed) = served.json("POST", "/fence/v1/containers/h/resume", "").await;
+    assert_eq!((status, &resumed["paused"]), (200, &json!(false)));
+    let (status, processes) = served.json("GET", "/fence/v1/containers/h/top", "").await;
+    assert!(status == 200 && processes.is_array(), "{processes}");
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fence_init::protocol::{Exit, Failure, FailureKind, FromInit, SpawnSpec, Stream, ToInit};
+use fence_init::protocol::{Exit, Failure, FailureKind, FromInit, ProcessEntry, SpawnSpec, Stream, ToInit};
 
 use super::{Link, LinkEvent};
 use crate::container::ProcessId;
@@ -26,6 +26,7 @@ impl Link {
         }
         let (lease, outlets) = Lease::open(&session);
         let (attachment, tty) = (lease.number, spec.tty.is_some());
+        let log = if session.knows_logs() { spec.log } else { 0 };
         let spec = Box::new(spec);
         let answer = session.ask(|seq| ToInit::Spawn { seq, attachment, spec }).await;
         let (number, pid) = match answer {
@@ -41,7 +42,15 @@ impl Link {
                 return Err(error);
             }
         };
-        let process = Arc::new(Process::new(id.clone(), number, pid, tty, None));
+        let entry = ProcessEntry {
+            id: id.to_string(),
+            process: number,
+            pid,
+            tty,
+            exit: None,
+            log,
+        };
+        let process = Arc::new(Process::new(entry, id.clone()));
         let ended = {
             let mut table = self.table();
             table.processes.insert(id.clone(), process.clone());
@@ -55,18 +64,28 @@ impl Link {
     pub async fn attach(&self, id: &ProcessId) -> Result<Attachment> {
         let lifetime = self.lifetime();
         let session = self.session().await?;
-        let granted = self.lease(&session, id).await?;
+        let granted = self.lease(&session, id, false).await?;
         Ok(self.attachment(lifetime, granted))
     }
 
-    /// An attachment to a process over this connection.
-    pub(in crate::init) async fn lease(&self, session: &Session, id: &ProcessId) -> Result<Granted> {
-        let (lease, [(_, out), (_, err)]) = Lease::open(session);
+    /// Attach as the log to a process that has one. To others it is as if nobody were.
+    pub async fn attach_log(&self, id: &ProcessId) -> Result<Attachment> {
+        let lifetime = self.lifetime();
+        let session = self.session().await?;
+        let granted = self.lease(&session, id, true).await?;
+        Ok(self.attachment(lifetime, granted))
+    }
+
+    /// An attachment to a process over this connection, a client's or the log's.
+    pub(in crate::init) async fn lease(&self, session: &Session, id: &ProcessId, log: bool) -> Result<Granted> {
+        let (mut lease, [(_, out), (_, err)]) = Lease::open(session);
+        lease.is_log = log;
         let (attachment, name) = (lease.number, id.to_string());
         let attach = |seq| ToInit::Attach {
             seq,
             attachment,
             id: name,
+            log,
         };
         let FromInit::Attached {
             process: number,
@@ -82,9 +101,15 @@ impl Link {
         let process = {
             let mut table = self.table();
             let entry = table.processes.entry(id.clone());
-            entry
-                .or_insert_with(|| Process::new(id.clone(), number, 0, tty, exit).into())
-                .clone()
+            let new = || ProcessEntry {
+                id: id.to_string(),
+                process: number,
+                pid: 0,
+                tty,
+                exit,
+                log: 0,
+            };
+            entry.or_insert_with(|| Process::new(new(), id.clone()).into()).clone()
         };
         let begun = [(Stream::Stdout, stdout_from, out), (Stream::Stderr, stderr_from, err)];
         let begun = begun.map(|(stream, from, items)| Begun { stream, from, items });

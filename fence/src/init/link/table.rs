@@ -57,7 +57,7 @@ impl Link {
             if id.is_internal() {
                 continue;
             }
-            let process = Process::new(id.clone(), entry.process, entry.pid, entry.tty, entry.exit);
+            let process = Process::new(entry.clone(), id.clone());
             fresh.insert(id, Arc::new(process));
         }
         let old = std::mem::replace(&mut self.table().processes, fresh);

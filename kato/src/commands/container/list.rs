@@ -74,6 +74,7 @@ fn table(containers: &[Container], now: Timestamp) -> Table {
 /// What a container does, in one word or two.
 pub fn state(container: &Container) -> String {
     match container.state.as_str() {
+        _ if container.paused => "paused".into(),
         "active" if container.started => "active, started".into(),
         state => state.into(),
     }
@@ -81,6 +82,7 @@ pub fn state(container: &Container) -> String {
 
 fn tone(container: &Container) -> Tone {
     match container.state.as_str() {
+        _ if container.paused => Tone::Waiting,
         "active" => Tone::Good,
         "creating" | "destroying" => Tone::Waiting,
         "lost" => Tone::Bad,

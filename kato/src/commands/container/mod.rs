@@ -1,21 +1,28 @@
 //! The family `kato container`: this node's containers, through its fence.
 //!
 //! One file per verb. What several verbs share is in [`values`] (what options take), [`problem`] (failures as they
-//! are printed) and [`session`] (a conversation with a process). Containers are fence's; nothing is kept here.
+//! are printed), [`following`] (answers that go on) and [`session`] (a conversation with a process). Containers are
+//! fence's; nothing is kept here.
 
 mod attach;
 mod copy;
 mod create;
 mod destroy;
+mod events;
+mod following;
 mod info;
 mod list;
+mod logs;
+mod pause;
 mod problem;
+mod resume;
 mod run;
 mod session;
 mod shell;
 mod start;
 mod stats;
 mod stop;
+mod top;
 mod values;
 
 use clap::Subcommand;
@@ -40,6 +47,11 @@ pub enum ContainerCommand {
     Shell(shell::ShellArgs),
     Copy(copy::CopyArgs),
     Stats(stats::StatsArgs),
+    Logs(logs::LogsArgs),
+    Events(events::EventsArgs),
+    Top(top::TopArgs),
+    Pause(pause::PauseArgs),
+    Resume(resume::ResumeArgs),
     Stop(stop::StopArgs),
     Destroy(destroy::DestroyArgs),
 }
@@ -64,6 +76,11 @@ pub async fn run(context: &Context, command: ContainerCommand) -> Result<Exit> {
         ContainerCommand::Shell(args) => shell::run(context, client, args).await,
         ContainerCommand::Copy(args) => copy::run(context, &client, &args).await,
         ContainerCommand::Stats(args) => stats::run(context, &client, &args).await,
+        ContainerCommand::Logs(args) => logs::run(context, &client, &args).await,
+        ContainerCommand::Events(args) => events::run(context, &client, &args).await,
+        ContainerCommand::Top(args) => top::run(context, &client, &args).await,
+        ContainerCommand::Pause(args) => pause::run(context, &client, &args).await,
+        ContainerCommand::Resume(args) => resume::run(context, &client, &args).await,
         ContainerCommand::Stop(args) => stop::run(context, &client, &args).await,
         ContainerCommand::Destroy(args) => destroy::run(context, &client, &args).await,
     };

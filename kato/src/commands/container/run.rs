@@ -56,6 +56,9 @@ pub struct RunArgs {
     /// Start it, print its name and leave it
     #[arg(short, long)]
     detach: bool,
+    /// Keep its output in the container's log too
+    #[arg(long)]
+    log: bool,
     /// A resource limit, soft and hard, such as nofile=1024
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::rlimit)]
     rlimit: Vec<(String, u64)>,
@@ -103,6 +106,7 @@ fn request(args: RunArgs) -> (String, ProcessSpec) {
         user: args.user.unwrap_or_default(),
         rlimits: args.rlimit.into_iter().collect(),
         tty: args.tty.then(terminal),
+        log: args.log,
         ..ProcessSpec::default()
     };
     (args.handle, spec)

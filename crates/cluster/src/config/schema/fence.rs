@@ -26,10 +26,20 @@ pub struct FenceConfig {
     #[serde(deserialize_with = "seconds_unless_zero")]
     pub container_grace_time: Option<Duration>,
     pub output_buffer_kb: u64,
+    pub logs: LogsConfig,
     #[serde(deserialize_with = "seconds")]
     pub stop_timeout: Duration,
     pub retire: RetireConfig,
     pub images: ImagesConfig,
+}
+
+/// `fence logs`: how much of containers' output is kept on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct LogsConfig {
+    pub max_size_kb: u64,
+    pub max_files: u64,
+    pub rate_kb: u64,
+    pub max_total_mb: u64,
 }
 
 /// `fence images`: which images are kept on a node although nobody uses them.
@@ -214,6 +224,38 @@ pub(super) static SCHEMA: ComponentSchema = ComponentSchema {
             65_536,
             || json!(10_240),
             "output in KiB that is kept of a new process while nobody reads it",
+            Applies::Live,
+        ),
+        integer(
+            "logs/max_size_kb",
+            16,
+            1_048_576,
+            || json!(4096),
+            "size in KiB at which a file of a container's log is followed by the next",
+            Applies::Live,
+        ),
+        integer(
+            "logs/max_files",
+            1,
+            100,
+            || json!(4),
+            "files that are kept of a container's log; the oldest go",
+            Applies::Live,
+        ),
+        integer(
+            "logs/rate_kb",
+            1,
+            1_048_576,
+            || json!(1024),
+            "KiB a second that an output may add to a log; what comes faster for long is dropped, and marked",
+            Applies::Live,
+        ),
+        integer(
+            "logs/max_total_mb",
+            1,
+            16_777_216,
+            || json!(4096),
+            "MiB that all logs of a node take; beyond that a container that writes keeps one file",
             Applies::Live,
         ),
         integer(

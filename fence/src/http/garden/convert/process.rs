@@ -22,6 +22,7 @@ pub fn process_spec(spec: wire::ProcessSpec) -> Result<ProcessSpec> {
         rlimits: resource_limits(&spec.rlimits),
         tty: spec.tty.as_ref().map(window_size),
         pea,
+        log: false,
     })
 }
 
