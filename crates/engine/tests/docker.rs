@@ -5,7 +5,7 @@ mod common;
 
 use common::{bench, until};
 use engine::conformance::{self, Bench};
-use engine::{ContainerSpec, ContainerState, EventKind, Limits, Mount, NetworkMode};
+use engine::{ContainerSpec, EventKind, Limits, Mount, NetworkMode};
 use futures_util::StreamExt;
 
 const MIB: u64 = 1 << 20;
@@ -171,12 +171,10 @@ async fn too_much_memory_is_told() {
         .await
         .run(|bench| async move {
             let mut events = bench.engine.events(&bench.labels()).await.unwrap();
-            let mut spec = bench.running(&["/bin/tail", "/dev/zero"]);
+            // The first process goes on: where it is the one that is killed, Docker may hear of its end alone.
+            let mut spec = bench.running(&["/bin/sh", "-c", "tail /dev/zero; exec sleep 1000"]);
             spec.limits.memory_bytes = Some(8 * MIB);
             let id = bench.started("hungry", &spec).await;
-            let ended = bench.until(&id, ContainerState::Exited).await;
-            // Docker's own flag is left out: it is set only where Docker hears of the kill before it hears of the end.
-            assert_eq!(ended.exit_code, Some(137));
             let told = async {
                 loop {
                     match events.next().await.unwrap().unwrap().kind {
