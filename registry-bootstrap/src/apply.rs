@@ -43,6 +43,13 @@ pub async fn up(core: &Core, port: Option<u16>, author: &Author, tell: impl Fn(&
     let _turn = Turn::take(&core.places).await?;
     // Whoever had the turn may have changed it.
     let mut configured = core.configured().await?;
+    if by_hand::is_used(core, &configured) {
+        let reason = format!(
+            "the cluster's registry is {}, which is run by hand, and a cluster has one at a time",
+            configured.location
+        );
+        return Err(Error::refused(reason, "kato registry down"));
+    }
     configured.port = port.unwrap_or(configured.port);
     if configured.endpoint != before.endpoint {
         check_endpoint(&configured.endpoint, configured.port).await?;
@@ -82,10 +89,10 @@ async fn keep_door(core: &Core) -> Result<bool> {
         return Ok(false);
     }
     let _turn = Turn::take(&core.places).await?;
-    // Whoever had the turn may have signed it.
-    match is_due(&core.places) {
-        true => sign(core, &configured).map(|()| true),
-        false => Ok(false),
+    // Whoever had the turn may have signed it. The name is the one that its clients were told, whatever is configured since.
+    match configured.as_recorded()?.filter(|_| is_due(&core.places)) {
+        Some(recorded) => sign(core, &recorded).map(|()| true),
+        None => Ok(false),
     }
 }
 
@@ -136,6 +143,10 @@ pub async fn down(core: &Core, purge: bool, author: &Author) -> Result<Was> {
     make_places(&core.places)?;
     let _turn = Turn::take(&core.places).await?;
     let is_by_hand = by_hand::is_used(core, &core.configured().await?);
+    if is_by_hand && purge {
+        let reason = "the registry is run by hand, and has its images in a volume of its own container";
+        return Err(Error::refused(reason, "kato registry down; docker rm -fv CONTAINER"));
+    }
     // First, so that nothing brings it up again meanwhile.
     core.record("registry/location", "".into(), author).await?;
     let containers = container::all(core).await?;

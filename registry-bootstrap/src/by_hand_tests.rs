@@ -102,6 +102,12 @@ async fn it_is_forgotten_and_not_kept() {
             .to_string()
             .contains("run by hand")
     );
+    // It is taken from the cluster before another one is set up, and no images of an earlier one go in its place.
+    let refused = apply::up(&core, None, &author(), |_| {}).await.unwrap_err();
+    assert!(refused.to_string().contains("run by hand"), "{refused}");
+    assert!(apply::down(&core, true, &author()).await.is_err());
+    assert!(is_used(&core, &core.configured().await.unwrap()));
+    assert_eq!(fake.calls(Step::Create), 0);
     let down = async || apply::down(&core, false, &author()).await.unwrap();
     assert_eq!(down().await, apply::Was::ByHand);
     assert_eq!(down().await, apply::Was::Nothing);

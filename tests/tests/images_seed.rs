@@ -181,6 +181,7 @@ fn fetch_and_use(cluster: &Cluster, image: &str, handle: &str) {
 /// The same end by today's commands: nothing is done on the DEAs.
 fn by_commands(cluster: &Cluster) {
     let core = &cluster.core;
+    types(core, "kato registry down");
     types(core, "registry-bootstrap up");
     let recipe = format!(
         "FROM {}\nRUN echo commands > /etc/newimg\nCMD [\"start.sh\"]",

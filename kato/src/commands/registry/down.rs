@@ -33,7 +33,9 @@ pub async fn run(context: &Context, args: &DownArgs) -> Result<Exit> {
     context.ui.line(match (was, args.purge) {
         (Was::SetUp, true) => "The registry is down, its images are deleted.",
         (Was::SetUp, false) => "The registry is down, its images stay.",
-        (Was::ByHand, _) => "All nodes forget the registry, which is run by hand and runs on (docker rm -f CONTAINER).",
+        (Was::ByHand, _) => {
+            "All nodes forget the registry, which is run by hand and runs on (docker rm -fv CONTAINER)."
+        }
         (Was::Nothing, _) => "There was no registry.",
     })?;
     Ok(Exit::Done)
