@@ -7,12 +7,12 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{StatusCode, Uri};
 use http_body_util::BodyExt;
-use tokio::io::AsyncWriteExt;
 
-use super::hijack::{Hijacked, Writer, gone};
+use super::container;
+use super::hijack::{Hijacked, Writer, gone, send_within};
 use super::segments::query;
 use crate::container::Handle;
-use crate::supervisor::{Error, FilesIn, FilesOut, Result, Supervisor};
+use crate::supervisor::{Error, FilesIn, FilesOut, Hold, Result, Supervisor};
 
 /// How long a client may take to send, or to take, the next piece.
 const IDLE: Duration = Duration::from_secs(60);
@@ -25,12 +25,13 @@ const HEAD: [(&str, &str); 3] = [
     ("Connection", "close"),
 ];
 
-/// Unpack a request's body in the container.
-pub(super) async fn stream_in(supervisor: &Supervisor, handle: &Handle, uri: &Uri, mut body: Body) -> Result<()> {
+/// Unpack a request's body in the container that the path names.
+pub(super) async fn stream_in(supervisor: &Supervisor, name: &str, uri: &Uri, mut body: Body) -> Result<()> {
+    let (handle, _hold) = container(supervisor, name)?;
     let mut files = supervisor
-        .files_in(handle, &value(uri, "user"), &value(uri, "destination"))
+        .files_in(&handle, &value(uri, "user"), &value(uri, "destination"))
         .await?;
-    match pass_on(&mut files, &mut body, handle).await {
+    match pass_on(&mut files, &mut body, &handle).await {
         Ok(true) => files.finish().await,
         Ok(false) => {
             drain(&mut body).await;
@@ -71,41 +72,42 @@ async fn drain(body: &mut Body) {
     let _ = tokio::time::timeout(USELESS, draining).await;
 }
 
-/// What becomes of a request for files out before there is a head.
-pub(super) enum Begun {
-    /// The archive, and its first piece.
-    Archive(FilesOut, bytes::Bytes),
-    Refused(Error),
+/// An archive that has begun: what can be told properly is told while there is no head yet.
+pub(super) struct Archive {
+    files: FilesOut,
+    first: bytes::Bytes,
+    _hold: Hold,
 }
 
-/// Begin to pack; what can be told properly is told while there is no head yet.
-pub(super) async fn begin(supervisor: &Supervisor, handle: &Handle, uri: &Uri) -> Begun {
-    let files = supervisor
-        .files_out(handle, &value(uri, "user"), &value(uri, "source"))
-        .await;
-    let mut files = match files {
-        Ok(files) => files,
-        Err(error) => return Begun::Refused(error),
-    };
-    match files.next().await {
-        Ok(first) => Begun::Archive(files, first.unwrap_or_default()),
-        Err(error) => Begun::Refused(error),
+impl Archive {
+    /// Begin to pack in the container that the path names.
+    pub(super) async fn begin(supervisor: &Supervisor, name: &str, uri: &Uri) -> Result<Archive> {
+        let (handle, hold) = container(supervisor, name)?;
+        let mut files = supervisor
+            .files_out(&handle, &value(uri, "user"), &value(uri, "source"))
+            .await?;
+        let first = files.next().await?.unwrap_or_default();
+        Ok(Archive {
+            files,
+            first,
+            _hold: hold,
+        })
     }
-}
 
-/// Send the archive. One that breaks off ends without the last chunk, by which a client knows.
-pub(super) async fn stream_out(mut connection: Hijacked, mut files: FilesOut, first: bytes::Bytes) {
-    if connection.begin(StatusCode::OK, &HEAD, b"").await.is_err() {
-        return;
-    }
-    let sent = tokio::select! {
-        sent = send(&mut connection.writer, &mut files, first) => sent,
-        () = gone(&mut connection.reader) => return,
-        () = connection.closing.cancelled() => return,
-    };
-    match sent {
-        Ok(()) => connection.finish().await,
-        Err(error) => tracing::info!("an archive on its way to a client broke off: {error}"),
+    /// Send it. One that breaks off ends without the last chunk, by which a client knows.
+    pub(super) async fn send(mut self, mut connection: Hijacked) {
+        if connection.begin(StatusCode::OK, &HEAD, b"").await.is_err() {
+            return;
+        }
+        let sent = tokio::select! {
+            sent = send(&mut connection.writer, &mut self.files, self.first) => sent,
+            () = gone(&mut connection.reader) => return,
+            () = connection.closing.cancelled() => return,
+        };
+        match sent {
+            Ok(()) => connection.finish().await,
+            Err(error) => tracing::info!("an archive on its way to a client broke off: {error}"),
+        }
     }
 }
 
@@ -114,23 +116,14 @@ async fn send(writer: &mut Writer, files: &mut FilesOut, first: bytes::Bytes) ->
     loop {
         if !piece.is_empty() {
             let head = format!("{:x}\r\n", piece.len());
-            put(writer, &[head.as_bytes(), &piece, b"\r\n"].concat()).await?;
+            send_within(writer, &[head.as_bytes(), &piece, b"\r\n"].concat(), IDLE).await?;
         }
         piece = match files.next().await {
             Ok(Some(piece)) => piece,
-            Ok(None) => return put(writer, b"0\r\n\r\n").await,
+            Ok(None) => return send_within(writer, b"0\r\n\r\n", IDLE).await,
             Err(error) => return Err(io::Error::other(error.chain())),
         };
     }
-}
-
-async fn put(writer: &mut Writer, bytes: &[u8]) -> io::Result<()> {
-    let putting = async {
-        writer.write_all(bytes).await?;
-        writer.flush().await
-    };
-    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    tokio::time::timeout(IDLE, putting).await.map_err(late)?
 }
 
 /// The first value of that name.

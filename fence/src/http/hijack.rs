@@ -113,6 +113,20 @@ pub(super) async fn linger(reader: &mut (impl AsyncRead + Unpin), writer: &mut (
     let _ = tokio::time::timeout(LINGER, closing).await;
 }
 
+/// Send this to a client that has so long to take it.
+pub(super) async fn send_within(
+    writer: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    patience: Duration,
+) -> io::Result<()> {
+    let sending = async {
+        writer.write_all(bytes).await?;
+        writer.flush().await
+    };
+    let sent = tokio::time::timeout(patience, sending).await;
+    sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 /// Wait until the client has closed the connection; what it still sends is thrown away.
 pub(super) async fn gone(reader: &mut (impl AsyncRead + Unpin)) {
     let mut scrap = [0; 4096];

@@ -7,12 +7,11 @@ use std::io;
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
-use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
-use crate::http::hijack::{Hijacked, Reader, Writer, gone, linger};
+use crate::http::hijack::{Hijacked, Reader, Writer, gone, linger, send_within};
 use crate::http::segments;
 use crate::supervisor;
 
@@ -66,12 +65,7 @@ impl Stream {
 
     /// Send this.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let sending = async {
-            self.writer.write_all(bytes).await?;
-            self.writer.flush().await
-        };
-        let sent = tokio::time::timeout(TAKES_NOTHING, sending).await;
-        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        send_within(&mut self.writer, bytes, TAKES_NOTHING).await
     }
 
     /// That was all.
