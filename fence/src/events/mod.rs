@@ -54,26 +54,11 @@ pub enum What {
     },
     /// The kernel killed a process of it for want of memory.
     OutOfMemory,
-    LimitsChanged,
-    /// It is `starting`, `healthy` or `unhealthy` from now on.
-    HealthChanged {
-        health: String,
-        reason: String,
-    },
     Paused,
     Resumed,
     /// All its processes were ended.
     Stopped {
         reason: String,
-    },
-    /// Its main process will be started again after so long.
-    Restarting {
-        reason: String,
-        after_ms: u64,
-    },
-    /// It was, for the so-manieth time.
-    Restarted {
-        restarts: u32,
     },
     /// The engine or the kernel ended its first process, and with it all others.
     Died {
@@ -100,13 +85,9 @@ impl What {
             What::ProcessStarted { .. } => "process_started",
             What::ProcessEnded { .. } => "process_ended",
             What::OutOfMemory => "out_of_memory",
-            What::LimitsChanged => "limits_changed",
-            What::HealthChanged { .. } => "health_changed",
             What::Paused => "paused",
             What::Resumed => "resumed",
             What::Stopped { .. } => "stopped",
-            What::Restarting { .. } => "restarting",
-            What::Restarted { .. } => "restarted",
             What::Died { .. } => "died",
             What::Lost { .. } => "lost",
             What::DiskFull { .. } => "disk_full",
@@ -117,12 +98,7 @@ impl What {
     /// No text of it is longer than an event may have it.
     fn bounded(mut self) -> What {
         match &mut self {
-            What::HealthChanged { reason, .. }
-            | What::Stopped { reason }
-            | What::Restarting { reason, .. }
-            | What::Died { reason }
-            | What::Lost { reason }
-            | What::DiskFull { reason } => {
+            What::Stopped { reason } | What::Died { reason } | What::Lost { reason } | What::DiskFull { reason } => {
                 if let Some((end, _)) = reason.char_indices().nth(MAX_REASON) {
                     reason.truncate(end);
                 }
@@ -162,19 +138,9 @@ mod tests {
                 exit_status: 1,
             },
             What::OutOfMemory,
-            What::LimitsChanged,
-            What::HealthChanged {
-                health: text(),
-                reason: text(),
-            },
             What::Paused,
             What::Resumed,
             What::Stopped { reason: text() },
-            What::Restarting {
-                reason: text(),
-                after_ms: 1,
-            },
-            What::Restarted { restarts: 1 },
             What::Died { reason: text() },
             What::Lost { reason: text() },
             What::DiskFull { reason: text() },
